@@ -21,9 +21,11 @@ help: ## list the targets
 run: $(VENV)/ready ## serve a made-up conversation feed on loopback; ARGS='...' adds options of airyd
 	@exec $(BIN)/python -m airyd.runtime.first_steps --nodaemon --pidfile= airyd --source sample: $(ARGS)
 
-check: lint types unit ## for every day: lint, types, and the tests that start no process
+check: lint ## for every day: lint, types, and the tests that start no process
+	@$(MAKE) --no-print-directory --jobs=2 types unit
 
-test: lint types tests docs ## everything that must pass: lint, types, all tests but the long ones, and the docs' site
+test: lint ## everything that must pass: lint, types, all tests but the long ones, and the docs' site
+	@$(MAKE) --no-print-directory --jobs=3 types docs tests
 
 lint: $(VENV)/ready-for-tests ## ruff: its rules, with those for security, and the formatting
 	$(BIN)/ruff check .

@@ -141,6 +141,13 @@ class IMeasuredSource(IEventSource):
         """Return how many seconds the history of each destination that is watched now reaches back, where known."""
 
 
+class IHistorySource(IEventSource):
+    """A source that keeps past events, so that a client which reads slowly can get them later (``replay``)."""
+
+    def keeps_history(destination: str) -> bool:
+        """Return whether the source keeps past events of a destination."""
+
+
 class IBrowsableSource(IEventSource):
     """A source in whose history the admin page can look, whether or not a destination is watched."""
 

@@ -31,10 +31,20 @@ class Limits:
     transactions: int = _limit(16, "open transactions of a connection")
     transaction_bytes: int = _limit(1 * MIB, "bytes in all open transactions of a connection")
     buffered: int = _limit(2 * MIB, "bytes buffered for one client before it is closed as too slow")
+    buffered_mark: int = _limit(
+        128 * KIB,
+        "bytes buffered for one client, at most half of --buffered; above, it reads events from the history at its own "
+        "pace",
+    )
     token_size: int = _limit(
         8 * KIB,
         "bytes of a token, up to 131072; the limits of request heads, frames, header lines and bodies do not count it",
     )
+
+    @property
+    def effective_mark(self) -> int:
+        """The bytes of ``buffered_mark``, at most half of ``buffered``: else a client would be closed before that."""
+        return min(self.buffered_mark, self.buffered // 2)
 
     @property
     def token_line(self) -> int:
@@ -100,7 +110,8 @@ REPLAY_PIECE_BYTES = 64 * KIB
 #: Live events, and their bytes, that are held while a page of a replay is read.
 HELD_EVENTS = 1000
 HELD_BYTES = 1 * MIB
-#: A replay pauses while more bytes than this are buffered for the client.
-REPLAY_BUFFER = 128 * KIB
+#: A replay pauses while more bytes than this are buffered for the client: a socket holds far more, and thousands of
+#: slow clients may each have this and a piece.
+REPLAY_BUFFER = 16 * KIB
 #: Bytes of a WebSocket message, which may hold many STOMP frames; a larger one closes the connection with 1009.
 WEBSOCKET_MESSAGE = 16 * MIB

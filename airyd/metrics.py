@@ -231,7 +231,8 @@ class Metrics:
         "outcome",
         known=_OUTCOMES,
     )
-    replayed: int = _counter("events_replayed", "Events read from the history for resumes.")
+    replayed: int = _counter("events_replayed", "Events read from the history, for resumes and for slow clients.")
+    fell_behind: int = _counter("clients_fell_behind", "Times that a slow client began to read from the history.")
     acks: int = _counter("acks", "ACK frames of clients that settled a message.")
     nacks: int = _counter("nacks", "NACK frames of clients that settled a message.")
     late: Counter[str] = _counter(

@@ -57,11 +57,11 @@ from airyd.runtime.reactor_lag import ReactorLag
 from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import SourceState, StatusSource
 from airyd.trusted_proxies import TrustedProxies
+from airyd.websocket.accepting import make_direct
 from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.origin import ANYBODYS, OriginPolicy
 from airyd.websocket.protocol import StompWebSocketFactory
 from airyd.websocket.revocation_sweep import RevocationSweep
-from airyd.websocket.transport import make_direct
 
 #: Ticks of the timer wheel in the shortest heart-beat or ping interval.
 _TICKS_PER_BEAT: Final = 10

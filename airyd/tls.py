@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import Certificate
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
 from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
@@ -93,10 +100,47 @@ class ReplaceableTls:
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See ``IOpenSSLServerConnectionCreator``."""
-        if isinstance(self._options, CertificateOptions):
-            return SSL.Connection(self._options.getContext(), None)
-        made: SSL.Connection = self._options.serverConnectionForTLS(tlsProtocol)
+        return SSL.Connection(self._context(), None)
+
+    def accepted(self, connected: socket.socket, transport: object) -> SSL.Connection:
+        """Return the TLS of an accepted connection, which reads and writes the socket itself.
+
+        :param transport: has ``factory`` and ``abortConnection``, for Twisted's chooser of certificates
+        """
+        made = SSL.Connection(self._context(), connected)
+        made.set_accept_state()
+        made.set_app_data(transport)
         return made
+
+    def _context(self) -> SSL.Context:
+        if isinstance(self._options, CertificateOptions):
+            return self._options.getContext()
+        made: SSL.Connection = self._options.serverConnectionForTLS(cast(Any, None))  # it needs no protocol
+        return made.get_context()
+
+
+class TlsFactory(TLSMemoryBIOFactory):
+    """Adds TLS to a factory's connections; the ports of clients replace what it adds (``airyd.websocket.accepting``).
+
+    :ivar tls: the certificates
+    """
+
+    def __init__(self, tls: ReplaceableTls, factory: IProtocolFactory) -> None:
+        super().__init__(tls, False, factory)
+        self.tls = tls
+
+
+@implementer(IStreamServerEndpoint)
+class TlsEndpoint:
+    """An endpoint whose connections speak TLS."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, tls: ReplaceableTls) -> None:
+        self._endpoint = endpoint
+        self._tls = tls
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See ``IStreamServerEndpoint``."""
+        return self._endpoint.listen(TlsFactory(self._tls, protocolFactory))
 
 
 def server_tls(
@@ -122,7 +166,12 @@ def server_tls(
             "privateKey", key_file, f"does not belong to the first certificate in certKey={certificate_file}"
         )
     # Objects of cryptography: those that Twisted would make are deprecated in pyOpenSSL.
-    parameters: dict[str, Any] = {"privateKey": key, "certificate": own, "extraCertChain": chain}
+    parameters: dict[str, Any] = {
+        "privateKey": key,
+        "certificate": own,
+        "extraCertChain": chain,
+        "enableSessionTickets": True,
+    }
     if dh_file is not None:
         if b"DH PARAMETERS-----" not in _load(bytes, "dhParameters", dh_file):
             raise _Unusable("dhParameters", dh_file, "holds no Diffie-Hellman parameters in PEM form")

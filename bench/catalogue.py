@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import connecting, fanouts, logins, private_scenarios
+from bench import connecting, fanouts, logins, private_scenarios, tls_scenarios
 from bench.scenarios import Scenario, Size
 
 
@@ -14,6 +14,7 @@ def scenarios(size: Size) -> tuple[Scenario, ...]:
         *connecting.connections(size),
         *logins.logins(size),
         *private_scenarios.private_streams(size),
+        *tls_scenarios.tls(),
         connecting.resume(),
         connecting.workers(size),
         connecting.rolling(size),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,14 +66,24 @@ def opening(port: int, path: str, more: str = "") -> bytes:
     return _UPGRADE.format(path=path, port=port, more=more).encode()
 
 
-def connected(port: int, path: str, offers_compression: bool = False, token: str | None = None) -> socket.socket:
-    """Open a WebSocket and a STOMP session without heart-beats.
+def connected(
+    port: int,
+    path: str,
+    offers_compression: bool = False,
+    token: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    heart_beat: str = "0,0",
+) -> socket.socket:
+    """Open a WebSocket and a STOMP session, by default without heart-beats.
 
     :param token: the token for CONNECT
+    :param tls: what to connect with over TLS
     :raises ClientFailed: the server refused it, or did not take the offered compression
     """
     client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls is not None:
+        client = tls.wrap_socket(client)
     client.sendall(opening(port, path, _OFFER if offers_compression else ""))
     answer = until(client, b"\r\n\r\n")
     if b" 101 " not in answer or offers_compression != (COMPRESSION.encode() in answer):
@@ -82,7 +93,7 @@ def connected(port: int, path: str, offers_compression: bool = False, token: str
             f"{COMPRESSION} was offered, but not accepted" if " 101 " in status else f"no WebSocket: {status}"
         )
     login = {} if token is None else {"Authorization": f"Bearer {token}"}
-    client.sendall(frame("CONNECT", {"accept-version": "1.2", "heart-beat": "0,0", **login}))
+    client.sendall(frame("CONNECT", {"accept-version": "1.2", "heart-beat": heart_beat, **login}))
     until(client, b"\0")
     return client
 
@@ -94,6 +105,7 @@ def subscribed(
     offers_compression: bool = False,
     after: str | None = None,
     token: str | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Subscriber:
     """Open a WebSocket, a session and a subscription.
 
@@ -101,7 +113,7 @@ def subscribed(
     :param after: the ``message-id`` to resume after
     :raises ClientFailed: see :func:`connected`
     """
-    client = connected(port, path, offers_compression, token)
+    client = connected(port, path, offers_compression, token, tls)
     resume = {} if after is None else {"last-message-id": after}
     client.sendall(frame("SUBSCRIBE", {"id": name, "destination": MESSAGE, "receipt": "live", **resume}))
     answer, end, rest = until(client, b"receipt-id:live").partition(b"receipt-id:live")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from airyd.limits import MIB
 from bench.scenarios import (
@@ -18,12 +19,14 @@ from bench.scenarios import (
     HANDSHAKES,
     INTAKE,
     LATENCIES,
+    LEVEL,
     LOST,
     MEMORY,
     P99,
     P99_RATIO,
     PAUSE,
     PAUSES,
+    PICOWS,
     RESUME,
     ROLLING,
     ROLLING_P99,
@@ -52,6 +55,8 @@ def connections(size: Size) -> Iterator[Scenario]:
     yield _pauses(size)
     yield _beats()
     yield storm(size)
+    yield _four(size)
+    yield _level(size)
     yield Scenario(
         "storm-beside",
         f"{size.storm_beside:,} connections at once, while 500 subscribers have 50 events/s: the latter's latency",
@@ -59,7 +64,7 @@ def connections(size: Size) -> Iterator[Scenario]:
         (*LATENCIES, Figure(HANDSHAKES, "handshakes/s", digits=0)),
         contenders(AIRYD, AUTOBAHN),
         ("storm", "-n", str(size.storm_beside), "-c", "1000", "--rounds", "1", *subscribed(SUBSCRIPTIONS[:1])),
-        (Bound(P99.key, 250),),
+        (Bound(P99.key, 100),),
         rounds=2,
     )
 
@@ -121,10 +126,40 @@ def storm(size: Size) -> Scenario:
             Figure(HANDSHAKES, "handshakes/s", digits=0, needs_core=True),
             Figure(CPU_PER_CONNECTION, "server CPU per connection, µs", digits=0),
         ),
-        contenders(AIRYD, AUTOBAHN, C_EACH),
+        # The clients of picows only open the WebSocket.
+        (*contenders(AIRYD, AUTOBAHN), Contender(PICOWS, PICOWS, load=("--proto", "raw")), *contenders(C_EACH)),
         ("storm", "-n", str(size.storm), "-c", "64", "--rounds", "3", *subscribed(SUBSCRIPTIONS[:1]), "--receipt"),
-        (Bound(HANDSHAKES, 2, AUTOBAHN, is_least=True),),
+        (
+            Bound(HANDSHAKES, 2, AUTOBAHN, is_least=True),
+            Bound(CPU_PER_CONNECTION, 0.85, PICOWS),
+            Bound(HANDSHAKES, 1, PICOWS, is_least=True),
+        ),
         saturates=True,
+    )
+
+
+def _four(size: Size) -> Scenario:
+    """Return the scenario of clients with several subscriptions."""
+    four = "four SUBSCRIBEs"
+    return replace(
+        storm(size),
+        name="storm-four",
+        title=f"{size.storm:,} connections, 64 at once, with one SUBSCRIBE or four; three times",
+        contenders=(Contender(AIRYD, AIRYD), Contender(four, AIRYD, load=subscribed(SUBSCRIPTIONS[1:]))),
+        bounds=(Bound(CPU_PER_CONNECTION, 1.4, AIRYD, of=four),),
+    )
+
+
+def _level(size: Size) -> Scenario:
+    """Return the scenario of clients that come back and have missed nothing."""
+    resumed = "resumed"
+    return replace(
+        storm(size),
+        name="storm-level",
+        title=f"{size.storm:,} connections, 64 at once, that subscribe, or resume at the newest event; three times",
+        driver=LEVEL,
+        contenders=(Contender(AIRYD, AIRYD), Contender(resumed, AIRYD, load=(resumed,))),
+        bounds=(Bound(CPU_PER_CONNECTION, 1.3, AIRYD, of=resumed),),
     )
 
 

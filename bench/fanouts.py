@@ -17,8 +17,11 @@ from bench.scenarios import (
     P50,
     P99,
     PROFILE,
+    PUBSUB,
     RATE,
     RATE_FIGURE,
+    REDIS_LIGHT,
+    STREAMS,
     SUBSCRIPTIONS,
     USUAL,
     WIRE,
@@ -45,6 +48,7 @@ def fanouts(size: Size) -> Iterator[Scenario]:
         yield saturated(size, crowd)
     yield saturated(size, USUAL, SUBSCRIPTIONS)
     yield _light(size)
+    yield _redis_light(size)
     yield _slow(size)
 
 
@@ -107,6 +111,18 @@ def _light(size: Size) -> Scenario:
         contenders(AIRYD, AUTOBAHN, C_EACH),
         (*fanout(USUAL, SUBSCRIPTIONS[:1]), *_open_loop(size, 10)),
         (Bound(P50.key, 1.25, C_EACH), Bound(P99.key, 1.5, C_EACH)),
+    )
+
+
+def _redis_light(size: Size) -> Scenario:
+    return Scenario(
+        "redis-light",
+        f"{USUAL:,} subscribers, 10 events/s by Redis",
+        REDIS_LIGHT,
+        (*LATENCIES, CPU_FIGURE),
+        (Contender(STREAMS, AIRYD), Contender(PUBSUB, AIRYD, load=("?mode=pubsub",))),
+        (*fanout(USUAL, SUBSCRIPTIONS[:1]), *_open_loop(size, 10)),
+        (Bound(P50.key, 1.1, PUBSUB, of=STREAMS), Bound(P99.key, 1.2, PUBSUB, of=STREAMS)),
     )
 
 

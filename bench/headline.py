@@ -37,12 +37,15 @@ from bench.scenarios import (
     CPU_PER_CONNECTION,
     HANDSHAKES,
     MEMORY,
+    PICOWS,
     RATE,
     USUAL,
     Scenario,
     Size,
 )
 from bench.servers import ROOT
+from bench.tls_fronts import PLAIN
+from bench.tls_scenarios import fanout as tls_fanout
 
 KEPT: Final = ROOT / "bench" / "headline.json"
 #: How many times worse a ratio may get.
@@ -73,7 +76,8 @@ _OWN: Final = own_ids(SIZE)
 _STORM: Final = storm(SIZE)
 _IDLE: Final = idle(SIZE, 4000)
 _PRIVATE: Final = private(SIZE)
-SCENARIOS: Final = (_ONE, _MANY, _OWN, _STORM, _IDLE, _PRIVATE)
+_TLS: Final = tls_fanout("tls-one-in-flight", 300, 1, 2.5, rounds=2)
+SCENARIOS: Final = (_ONE, _MANY, _OWN, _STORM, _IDLE, _PRIVATE, _TLS)
 HEADLINES: Final = (
     Headline("one in flight: CPU per delivery to C each", _ONE, CPU, C_EACH),
     Headline("one in flight: CPU per delivery to Autobahn", _ONE, CPU, AUTOBAHN),
@@ -82,9 +86,11 @@ HEADLINES: Final = (
     Headline("saturated: deliveries/s to C coalesce", _MANY, RATE, C_COALESCE, is_more_better=True),
     Headline("own ids: CPU per delivery to C each", _OWN, CPU, C_EACH),
     Headline("handshakes: CPU to Autobahn", _STORM, CPU_PER_CONNECTION, AUTOBAHN),
+    Headline("handshakes: CPU to picows", _STORM, CPU_PER_CONNECTION, PICOWS),
     Headline("handshakes/s to Autobahn", _STORM, HANDSHAKES, AUTOBAHN, is_more_better=True),
     Headline("idle: KiB per connection", _IDLE, MEMORY, None),
     Headline("private: CPU per delivery to C each", _PRIVATE, CPU, C_EACH),
+    Headline("TLS: CPU per delivery to plain", _TLS, CPU, PLAIN),
 )
 
 

@@ -15,6 +15,7 @@ from bench.scenarios import (
     AUTOBAHN,
     CPU,
     CPU_FIGURE,
+    CPU_PER_CONNECTION,
     FILTERED,
     HANDSHAKES,
     LATENCIES,
@@ -74,7 +75,7 @@ def logins(size: Size) -> Iterator[Scenario]:
         name="logins",
         title=f"{size.storm:,} connections, 64 at once, those of airyd with a token of Airy's (HS256); three times",
         contenders=(_with(airy_token()), Contender("no login", AIRYD), *contenders(AUTOBAHN)),
-        bounds=(Bound(HANDSHAKES, 1.6, AUTOBAHN, is_least=True),),
+        bounds=(Bound(HANDSHAKES, 1.6, AUTOBAHN, is_least=True), Bound(CPU_PER_CONNECTION, 1.3, "no login")),
     )
     yield replace(
         idle(size, number),

@@ -9,10 +9,10 @@ from statistics import median
 
 from bench.measure import Measurement
 from bench.results import Measurements
-from bench.scenarios import AUTOBAHN, C_COALESCE, C_EACH, Bound, Figure, Scenario
+from bench.scenarios import AUTOBAHN, C_COALESCE, C_EACH, PICOWS, Bound, Figure, Scenario
 
 #: The contenders with which the others are compared.
-_REFERENCES = (AUTOBAHN, C_EACH, C_COALESCE, "redis-py")
+_REFERENCES = (AUTOBAHN, PICOWS, C_EACH, C_COALESCE, "redis-py")
 _TITLE_WIDTH = 32
 _NAME_WIDTH = 16
 _NUMBER = re.compile(r"[0-9.]+")

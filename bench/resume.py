@@ -40,7 +40,7 @@ class Resume:
         before = machine_time()
         try:
             with running(server, self.wsload.server_core) as target:
-                position = _publish(target, events)
+                position = publish(target, events)
                 others = self.wsload.start((*listening, "--warmup", "1", "-t", str(self.seconds)), target)
                 time.sleep(_ALONE)
                 seconds = self._come_back(target, position, clients, events) if clients else None
@@ -65,7 +65,7 @@ class Resume:
         return float(done.stdout)
 
 
-def _publish(target: Running, events: int) -> str:
+def publish(target: Running, events: int) -> str:
     """Fill the history; return the position before these events."""
     witness = subscribed(target.port, target.path)
     publisher = connected(target.port, target.path)

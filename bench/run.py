@@ -29,11 +29,13 @@ from bench.connecting import storm
 from bench.crowd import Crowd
 from bench.filtered import Filtered
 from bench.hundred_thousand import HundredThousand
+from bench.level import Level
 from bench.machine import CannotMeasure, cores, description
 from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
 from bench.pauses import Pauses
 from bench.private import Private, PrivateIdle
 from bench.profile import profiler
+from bench.redis_light import RedisLight
 from bench.report import table, verdicts
 from bench.results import Measurements, Results
 from bench.resume import Resume
@@ -46,14 +48,19 @@ from bench.scenarios import (
     FULL,
     HUNDRED_THOUSAND,
     INTAKE,
+    LEVEL,
     PAUSES,
     PRIVATE,
     PRIVATE_IDLE,
     PROFILE,
+    REDIS_LIGHT,
     RESUME,
     ROLLING,
     SIMULATION,
     SIZES,
+    TLS_FANOUT,
+    TLS_HANDSHAKES,
+    TLS_IDLE,
     WORKERS,
     WSLOAD,
     Contender,
@@ -62,6 +69,7 @@ from bench.scenarios import (
 )
 from bench.servers import ROOT, Server, server_for
 from bench.simulation import Simulation
+from bench.tls import TlsFanout, TlsHandshakes, TlsIdle
 from bench.workers import Workers
 
 OUT: Final = ROOT / "bench" / "out"
@@ -81,8 +89,18 @@ def _intake(size: Size, environment: Mapping[str, str]) -> Driver:
     return intake.Intake(*cores())
 
 
+def _redis_light(size: Size, environment: Mapping[str, str]) -> Driver:
+    if lacking := intake.missing():
+        raise CannotMeasure(lacking)
+    return RedisLight(Wsload(wsload(environment), *cores()))
+
+
 def _resume(size: Size, environment: Mapping[str, str]) -> Driver:
     return Resume(Wsload(wsload(environment), *cores()), size.bystanders_seconds)
+
+
+def _level(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Level(Wsload(wsload(environment), *cores()))
 
 
 def _workers(size: Size, environment: Mapping[str, str]) -> Driver:
@@ -129,6 +147,18 @@ def _rolling(size: Size, environment: Mapping[str, str]) -> Driver:
     return Rolling(*cores(), size.rolling_seconds)
 
 
+def _tls_fanout(size: Size, environment: Mapping[str, str]) -> Driver:
+    return TlsFanout(*cores(), 2.5 * size.seconds)  # Python's clients give the server breaks
+
+
+def _tls_handshakes(size: Size, environment: Mapping[str, str]) -> Driver:
+    return TlsHandshakes(*cores())
+
+
+def _tls_idle(size: Size, environment: Mapping[str, str]) -> Driver:
+    return TlsIdle(*cores())
+
+
 def _hundred_thousand(size: Size, environment: Mapping[str, str]) -> Driver:
     if lacking := intake.missing():
         raise CannotMeasure(lacking)
@@ -141,6 +171,7 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         WSLOAD: _wsload,
         BESIDE: _beside,
         RESUME: _resume,
+        LEVEL: _level,
         WORKERS: _workers,
         ROLLING: _rolling,
         PROFILE: _profile,
@@ -148,11 +179,15 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         SIMULATION: _simulation,
         CROWD: _crowd,
         INTAKE: _intake,
+        REDIS_LIGHT: _redis_light,
         FILTERED: _filtered,
         ATTACK: _attack,
         PRIVATE: _private,
         PRIVATE_IDLE: _private_idle,
         HUNDRED_THOUSAND: _hundred_thousand,
+        TLS_FANOUT: _tls_fanout,
+        TLS_HANDSHAKES: _tls_handshakes,
+        TLS_IDLE: _tls_idle,
     }
 )
 

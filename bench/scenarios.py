@@ -13,6 +13,7 @@ MESSAGE: Final = "/queue/message"
 WSLOAD: Final = "wsload"
 BESIDE: Final = "beside"
 RESUME: Final = "resume"
+LEVEL: Final = "level"
 WORKERS: Final = "workers"
 ROLLING: Final = "rolling"
 PROFILE: Final = "profile"
@@ -20,11 +21,15 @@ PAUSES: Final = "pauses"
 SIMULATION: Final = "simulation"
 CROWD: Final = "crowd"
 INTAKE: Final = "intake"
+REDIS_LIGHT: Final = "redis-light"
 FILTERED: Final = "filtered"
 ATTACK: Final = "attack"
 PRIVATE: Final = "private"
 PRIVATE_IDLE: Final = "private-idle"
 HUNDRED_THOUSAND: Final = "hundred-thousand"
+TLS_FANOUT: Final = "tls-fanout"
+TLS_HANDSHAKES: Final = "tls-handshakes"
+TLS_IDLE: Final = "tls-idle"
 
 #: Airy's destinations, and numbers of subscribers; scenarios are compared from the fewest to the most.
 SUBSCRIPTIONS: Final = (MESSAGE, "/queue/unread-count", "/queue/channel/connected", "/queue/channel/disconnected")
@@ -36,6 +41,9 @@ AIRYD: Final = "airyd"
 AUTOBAHN: Final = "autobahn"
 C_EACH: Final = "C each"
 C_COALESCE: Final = "C coalesce"
+STREAMS: Final = "Redis Streams"
+PUBSUB: Final = "Redis Pub/Sub"
+PICOWS: Final = "picows"
 
 #: The keys of figures that code refers to; the first five are wsload's names.
 CPU: Final = "server_cpu_us_per_delivery"
@@ -59,6 +67,7 @@ KERNEL: Final = "kernel_kib_per_conn"
 REST_CPU: Final = "rest_us_per_conn_second"
 PRIVATE_P50: Final = "private_latency_us_p50"
 PRIVATE_P99: Final = "private_latency_us_p99"
+CPU_HANDSHAKES: Final = "handshakes_per_cpu_s"
 
 
 @dataclass(frozen=True, slots=True)

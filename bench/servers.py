@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from bench.scenarios import AIRYD, AUTOBAHN, Contender
+from bench.scenarios import AIRYD, AUTOBAHN, PICOWS, Contender
 from tests.sources.redis.server import RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +42,7 @@ SECRET_VARIABLE = "AIRYD_BENCH_SECRET"
 _COMMANDS = {
     AUTOBAHN: (sys.executable, "-m", "bench.autobahn_server"),
     "redis-py": (sys.executable, "-m", "bench.redis_reader"),
+    PICOWS: (sys.executable, "-m", "bench.picows_server"),
 }
 
 
@@ -73,13 +75,15 @@ class Running:
 
 
 def server_for(contender: Contender, load_directory: Path | None) -> Server | None:
-    """Return the server of a contender; None if it is a reference in C that was not built.
+    """Return the server of a contender; None if it is a reference in C that was not built, or picows is missing.
 
     :param load_directory: where the load generator was built, with the reference in C below ``selftest/``
     """
     if contender.server == AIRYD:
         beats = () if _HEART_BEAT[0] in contender.options else _HEART_BEAT
         return Server(contender.name, (*_AIRYD, *beats, *contender.options))
+    if contender.server == PICOWS and not (find_spec("picows") and find_spec("uvloop")):
+        return None
     if contender.server in _COMMANDS:
         return Server(contender.name, _COMMANDS[contender.server], announces=True)
     reference = load_directory and load_directory / "selftest" / "fanout"
@@ -108,7 +112,7 @@ def running(server: Server, core: int) -> Iterator[Running]:
     """
     with tempfile.TemporaryDirectory(prefix="airyd-bench-") as directory:
         log = Path(directory) / "log"
-        port = 0 if server.announces else _free_port()
+        port = 0 if server.announces else free_port()
         with log.open("wb") as stream:
             process = _start(server, core, port, stream)
         try:
@@ -154,7 +158,7 @@ def _when_it_serves(server: Server, process: subprocess.Popen[bytes], port: int,
         if process.poll() is not None:
             raise ServerFailed(f"{server.name} did not start: {_tail(log)}")
         if not server.announces:
-            if _accepts(port):
+            if accepts(port):
                 return Running(process.pid, port, "/", log)
         elif said := _ANNOUNCEMENT.search(log.read_bytes()):
             return Running(process.pid, int(said[1]), said[2].decode(), log)
@@ -171,7 +175,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Return whether something listens on a port of the loopback interface."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -179,7 +184,8 @@ def _accepts(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

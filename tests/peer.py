@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from airyd.errors import Fault, StompError
 from airyd.events import Event, Row, RowFilter, destination_tag
 from airyd.hub.destination import AnyAudience, Destination
 from airyd.hub.pacing import GapNotices, LateRemovals, NoticeBudget, TurnQueue
+from airyd.hub.shared_pages import SharedPages
 from airyd.hub.subscription import Subscription
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing
@@ -58,9 +60,12 @@ class Peer:
 
     framing: Final[Framing] = staticmethod(websocket_framing)
 
-    def __init__(self, version: Version = Version.V1_2, bound: int = 1 << 21, tls: bool = False) -> None:
+    def __init__(
+        self, version: Version = Version.V1_2, bound: int = 1 << 21, tls: bool = False, mark: int = sys.maxsize
+    ) -> None:
         self.version = version
-        self.channel = MemoryChannel(self, bound, tls)
+        self.channel = MemoryChannel(self, bound, tls, mark)
+        self.buffered_mark = mark
         self.subscriptions: list[Subscription] = []
         self.answers: list[tuple[str, str, bool | None]] = []
         self.faults: list[Fault] = []
@@ -112,6 +117,12 @@ class Peer:
             if subscription.group is not None:
                 subscription.group.refresh(subscription)
 
+    def fall_behind(self) -> None:
+        """See ``IChannelOwner``."""
+        for subscription in self.subscriptions:
+            if subscription.group is not None:
+                subscription.fall_behind()
+
     def drained(self) -> None:
         """See ``IChannelOwner``."""
         for subscription in self.subscriptions:
@@ -159,7 +170,15 @@ class DestinationCase(SynchronousTestCase):
         turns = TurnQueue(self.clock)
         removals = LateRemovals(self.clock)
         self.destination = Destination(
-            NAME, self.twin, turns, removals, self.metrics, gap_notices, self.dirty.append, lambda *measured: None
+            NAME,
+            self.twin,
+            SharedPages(self.twin),
+            turns,
+            removals,
+            self.metrics,
+            gap_notices,
+            self.dirty.append,
+            lambda *measured: None,
         )
 
     def subscribe(

@@ -1,5 +1,7 @@
 """Run the tests with pytest, check that trial finds the same tests, and run the unit tests with trial, too.
 
+Both runners run at the same time: the tests with pytest often wait for a process, those with trial never.
+
 ``python -m tests.suite``         all tests but those that take over 20 seconds each
 ``python -m tests.suite unit``    the tests that start no process, with pytest alone
 ``python -m tests.suite long``    the tests that take over 20 seconds each, with pytest alone
@@ -15,6 +17,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -22,8 +25,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-#: Processes that run tests; more than cores, because most tests wait for a server most of the time.
-_PROCESSES: Final = "4"
+#: Processes that run tests with pytest; more than cores, because most tests wait for a server most of the time.
+_PROCESSES: Final = "6"
+#: Processes that run unit tests with trial, beside those of pytest.
+_TRIAL_PROCESSES: Final = "2"
 #: The markers of tests that aren't unit tests (setup.cfg says what they mean).
 _MARKERS: Final = ("integration", "long")
 #: The value of pytest's ``-m`` for each word on the command line.
@@ -127,7 +132,8 @@ def run_pytest(selection: str) -> int:
     with TemporaryDirectory() as directory:
         report = Path(directory, "report.xml")
         command = [sys.executable, "-m", "pytest", "-m", selection, "-n", _PROCESSES, "--junitxml", str(report)]
-        command.append(f"--durations={_SLOWEST}")
+        # Each process gets tests that follow each other, so that the tests of a class share its server.
+        command += ["--dist=worksteal", f"--durations={_SLOWEST}"]
         status = subprocess.run(command, check=False).returncode
         if status:
             raise SystemExit(status)
@@ -152,17 +158,16 @@ def unit_tests(found: Collection[Found]) -> list[str]:
 
 
 def run_trial(names: list[str]) -> int:
-    """Run these modules, classes and tests with trial; return the number of tests; exit if one fails or is skipped."""
-    command = [sys.executable, "-m", "twisted.trial", "-j", _PROCESSES, "--reporter=text", *names]
-    lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            lines.append(line)
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    count, not_run = counted_by_trial("".join(lines))
+    """Run these modules, classes and tests with trial; return the number of tests; exit if one fails or is skipped.
+
+    The output of trial is printed when it ends.
+    """
+    command = [sys.executable, "-m", "twisted.trial", "-j", _TRIAL_PROCESSES, "--reporter=text", *names]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    print(done.stdout, flush=True)
+    if done.returncode:
+        raise SystemExit(f"trial ended with the status {done.returncode}")
+    count, not_run = counted_by_trial(done.stdout)
     if not_run:
         raise SystemExit("trial skipped tests, or expected them to fail, and none may be")
     return count
@@ -173,14 +178,19 @@ def main(arguments: list[str]) -> None:
     if arguments:
         print(f"{run_pytest(_SELECTIONS[arguments[0]])} tests passed with pytest; none skipped")
         return
-    found = found_by_pytest()
-    lines = difference([each.name for each in found], names_by_trial())
-    if lines:
-        raise SystemExit(f"pytest and trial find different tests:\n{lines}")
-    ran, wanted = run_trial(unit_tests(found)), len({each.name for each in found if each.is_unit})
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        by_pytest = beside.submit(found_by_pytest)
+        by_trial = names_by_trial()
+        found = by_pytest.result()
+        lines = difference([each.name for each in found], by_trial)
+        if lines:
+            raise SystemExit(f"pytest and trial find different tests:\n{lines}")
+        trial = beside.submit(run_trial, unit_tests(found))
+        count = run_pytest(_SELECTIONS["most"])
+        ran = trial.result()
+    wanted = len({each.name for each in found if each.is_unit})
     if ran != wanted:
         raise SystemExit(f"trial ran {ran} unit tests, and pytest finds {wanted}")
-    count = run_pytest(_SELECTIONS["most"])
     print(f"{count} tests passed with pytest, {ran} of them with trial, too; none skipped")
 
 

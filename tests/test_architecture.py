@@ -52,6 +52,7 @@ FLOORS = (
         "airyd.stomp.state",
         "airyd.stomp.subscription_ids",
         "airyd.stomp.transactions",
+        "airyd.stomp.usual_requests",
         "airyd.stomp.session",
         "airyd.stomp.watched_session",
     ),
@@ -84,6 +85,7 @@ FLOORS = (
         "airyd.sources.redis.tls",
         "airyd.sources.redis.address",
         "airyd.sources.redis.batch_size",
+        "airyd.sources.redis.linger",
         "airyd.sources.redis.trouble",
         "airyd.sources.redis.protocol",
         "airyd.sources.redis.server_info",
@@ -94,6 +96,7 @@ FLOORS = (
         "airyd.sources.redis.revocation_stream",
         "airyd.sources.redis.pubsub",
         "airyd.sources.redis.stream_position",
+        "airyd.sources.redis.stream_counters",
         "airyd.sources.redis.reader",
         "airyd.sources.redis.requirements",
         "airyd.sources.redis.sentinel",
@@ -111,6 +114,9 @@ FLOORS = (
         "airyd.hub.row_filter",
         "airyd.hub.pacing",
         "airyd.hub.filter_index",
+        "airyd.hub.recipients",
+        "airyd.hub.batches",
+        "airyd.hub.shared_pages",
         "airyd.hub.fanout",
         "airyd.hub.solo",
         "airyd.hub.interfaces",
@@ -152,7 +158,12 @@ FLOORS = (
         "airyd.websocket.deflate",
         "airyd.websocket.origin",
         "airyd.websocket.handshake",
+        "airyd.websocket.usual_heads",
+        "airyd.websocket.utf8_validator",
         "airyd.websocket.transport",
+        "airyd.websocket.tls_transport",
+        "airyd.websocket.poller",
+        "airyd.websocket.accepting",
         "airyd.websocket.connection",
         "airyd.websocket.output_buffer",
         "airyd.websocket.protocol",
@@ -457,7 +468,8 @@ class HouseTests(SynchronousTestCase):
         command = [sys.executable, "-c", program]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         loaded = set(done.stdout.split())
-        light = {"airyd", *FLOORS[0], "airyd.runtime", "airyd.runtime.early_signals", *plugins}
+        light = {"airyd", *FLOORS[0], *plugins}
+        light |= {f"airyd.runtime{name}" for name in ("", ".early_signals", ".garbage_collection")}
         self.assertEqual(set(), {name for name in loaded if name.partition(".")[0] == "airyd"} - light)
         self.assertEqual(set(), loaded & {REACTOR, "autobahn", "msgspec", "prometheus_client"})
 

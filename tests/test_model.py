@@ -19,12 +19,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.client.wildcard import Wildcard, WildcardPart
 from airyd.events import Event, RowFilter
-from airyd.hub import fanout, hub, replay
+from airyd.hub import batches, hub, replay, shared_pages
 from airyd.hub.destination import Destination
-from airyd.hub.fanout import Audience, Group, Member, Recipients
+from airyd.hub.fanout import Audience, Group
 from airyd.hub.hub import Hub
 from airyd.hub.interfaces import Subscriber
+from airyd.hub.recipients import Member, Recipients
 from airyd.hub.replay import ReplayCursor
+from airyd.hub.shared_pages import SharedPages
+from airyd.hub.solo import SoloAudience
 from airyd.hub.subscription import Subscription
 from airyd.stomp.message import Framing
 from airyd.stomp.requests import Subscribe
@@ -35,9 +38,11 @@ from tests.model.world import ModelFailure, World
 
 #: Limits so small that a few operations reach them.
 _SMALL: Final = (
-    (fanout, "BATCH_BYTES", 700),
+    (batches, "BATCH_BYTES", 700),
     (hub, "SENDS_PER_TURN", 1),
     (replay, "REPLAY_PAGE", 3),
+    (shared_pages, "REPLAY_PAGE", 3),
+    (shared_pages, "MOST_BYTES", 2000),
     (replay, "HELD_EVENTS", 2),
     (replay, "HELD_BYTES", 1200),
     (replay, "REPLAY_BUFFER", 500),
@@ -131,18 +136,28 @@ class PlantedFaultTests(ModelCase):
     def test_an_event_in_twenty_is_dropped(self) -> None:
         append = Audience.append
 
-        def drop(audience: Audience[Member], tails: Sequence[bytes], now: float) -> bool:
-            return append(audience, [tail for tail in tails if crc32(tail) % 20], now)
+        def drop(audience: Audience[Member], tails: Sequence[bytes], now: float, before: str) -> bool:
+            return append(audience, [tail for tail in tails if crc32(tail) % 20], now, before)
 
         self.plant(Audience, "append", drop)
 
     def test_an_event_in_twenty_is_delivered_twice(self) -> None:
         append = Audience.append
 
-        def repeat(audience: Audience[Member], tails: Sequence[bytes], now: float) -> bool:
-            return append(audience, [tail for tail in tails for _ in range(1 if crc32(tail) % 20 else 2)], now)
+        def repeat(audience: Audience[Member], tails: Sequence[bytes], now: float, before: str) -> bool:
+            return append(audience, [tail for tail in tails for _ in range(1 if crc32(tail) % 20 else 2)], now, before)
 
         self.plant(Audience, "append", repeat)
+
+    def test_a_slow_client_skips_what_it_was_not_sent(self) -> None:
+        for owner in (Audience, SoloAudience):
+            self.plant(owner, "sent_up_to", lambda *_: None)
+
+    def test_a_slow_client_gets_the_last_batch_again(self) -> None:
+        self.plant(Audience, "sent_up_to", lambda audience, *_: audience._before_tails or None)
+
+    def test_a_page_is_kept_over_a_gap(self) -> None:
+        self.plant(SharedPages, "forget", lambda *_: None)
 
     def test_no_event_is_held_while_a_page_is_read(self) -> None:
         def skip(_: ReplayCursor, events: Sequence[Event]) -> None:

@@ -95,7 +95,7 @@ HELD: Final = (
     Held("nginx", r"worker_rlimit_nofile ", "tests/integration/test_nginx_haproxy.py"),
     Held("console", r"nginx |haproxy |cat /etc/ssl/|cp /opt/airyd/share/airyd/(nginx|haproxy)/", PROXIES),
     Held("sh", r"#!/bin/sh\n# Publishes", FILES),
-    Held("ini", r"AIRYD_OPTIONS=", PARSED),
+    Held("bash", r"AIRYD_OPTIONS=", PARSED),
     Held("text", r"(CONNECT(ED)?|SUBSCRIBE|RECEIPT|MESSAGE|ERROR)\n", RUN),
     Held("text", r"SUBSCRIBE  +MESSAGE\n", "tests/integration/test_user_destinations.py"),
     Held("text", r"SEND  +RECEIPT\n", "tests/integration/test_tokens.py"),  # a frame and its answer, side by side
@@ -185,7 +185,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_options_of_the_service(self) -> None:
         for snippet in snippets():
-            if snippet.language == "ini":
+            if snippet.text.startswith("AIRYD_OPTIONS="):
                 (words,) = option_sets(snippet.text)
                 self.check(words)
 

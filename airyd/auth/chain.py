@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from airyd.auth.credentials import has_credentials
 from airyd.auth.revocation_registry import RevocationRegistry
+from airyd.deferreds import is_deferred
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
 from airyd.metrics import Metrics
@@ -68,8 +69,8 @@ class AuthenticatorChain:
         """Check the credentials with the authenticators for their kind (``IAuthenticator``)."""
         try:
             answer = self._ask(self._candidates(credentials), credentials)
-            if not isinstance(answer, Deferred):
-                return self._revocations.check(answer)
+            if not is_deferred(answer):
+                return self._revocations.check(cast(IPrincipal, answer))
         except (LoginRefused, LoginUnavailable) as error:
             self._record(error, credentials.peer)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from sys import intern
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -18,7 +18,7 @@ from airyd.client.request_queue import RequestQueue
 from airyd.client.timer_wheel import Timer
 from airyd.client.token_refresh import LOGIN_OVER, NOTICE, apply_rights, check_subject, credentials_of
 from airyd.client.wildcard import SubscriptionKey, Wildcard
-from airyd.deferreds import result_of
+from airyd.deferreds import is_deferred, result_of
 from airyd.errors import Fault, StompError
 from airyd.events import RESERVED_PREFIX, STATUS
 from airyd.hub.subscription import Subscription
@@ -28,8 +28,8 @@ from airyd.metrics import ORIGIN_SEND
 from airyd.patterns import ANY_SEGMENT
 from airyd.stomp import requests
 from airyd.stomp.message import HEARTBEAT, Framing
-from airyd.stomp.session import Session
-from airyd.stomp.spec import Command, Header, Version
+from airyd.stomp.session import Session, subscribe_receipt
+from airyd.stomp.spec import Command, Version
 
 
 class Client:
@@ -170,6 +170,16 @@ class Client:
             if subscription.group is not None:
                 subscription.group.refresh(subscription)
 
+    @property
+    def buffered_mark(self) -> int:
+        """See ``Subscriber``."""
+        return self._context.limits.effective_mark
+
+    def fall_behind(self) -> None:
+        """Let its subscriptions read events from the history: too many bytes wait for the client already."""
+        moved = [one.fall_behind() for one in tuple(self.subscribed.values()) if one.group is not None]
+        self._context.metrics.fell_behind += any(moved)
+
     def drained(self) -> None:
         """Continue replays: nothing is buffered for this client any more."""
         for subscription in self.subscribed.values():
@@ -231,10 +241,8 @@ class Client:
     def answer_subscribe(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Send the RECEIPT of a SUBSCRIBE, if the client asked for one (``Subscriber``)."""
         self._established_at = self._context.wheel.seconds()
-        headers = {Header.LAST_MESSAGE_ID: position}
-        if recovered is not None:
-            headers[Header.RECOVERED] = "true" if recovered else "false"
-        self._receipt(request.receipt, headers)
+        if request.receipt is not None:
+            self._send_frame(subscribe_receipt(self._session.version, request.receipt, position, recovered))
 
     def remember_settled(self, request: requests.Subscribe, message_ids: Collection[str]) -> None:
         """See ``Subscriber``."""
@@ -261,7 +269,7 @@ class Client:
     ) -> Deferred[None] | None:
         """Check credentials, then call ``accept``."""
         login = self._context.authenticate(credentials)
-        return login.addCallback(accept) if isinstance(login, Deferred) else accept(login)
+        return login.addCallback(accept) if is_deferred(login) else accept(cast(IPrincipal, login))
 
     def _accept(self, principal: IPrincipal) -> None:
         if self.is_over:
@@ -278,7 +286,8 @@ class Client:
         if context.ping_interval and not self._session.heart_beat[1]:
             self._pings = Pings(context.ping_interval, context.wheel.seconds())
         self._check_time()
-        self._requests.add(self._session.receive(b""), self)  # what was held after the CONNECT
+        if self._session.has_held:  # what came behind the CONNECT
+            self._requests.add(self._session.receive(b""), self)
 
     def _subscribe(self, request: requests.Subscribe) -> Deferred[None] | None:
         principal = self.principal

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.timer_wheel import TimerWheel
+from airyd.deferreds import is_deferred
 from airyd.hub.hub import Hub
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
 from airyd.limits import PING_INTERVAL, Limits
@@ -57,25 +58,24 @@ class ClientContext:
 
     def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         """Check credentials, and measure how long that takes, also if they are refused; see ``IAuthenticator``."""
-        seconds = self.wheel.seconds
-        begun = seconds()
-
-        def measure(result: _T) -> _T:
-            self.metrics.login_time.observe(seconds() - begun)
-            return result
-
+        begun = self.wheel.seconds()
         login: IPrincipal | Deferred[IPrincipal] | None = None
         try:
             login = self.authenticator.authenticate(credentials)
         finally:
-            if not isinstance(login, Deferred):
-                measure(login)
-        return login.addBoth(measure) if isinstance(login, Deferred) else login
+            if not is_deferred(login):
+                self._measure_login(None, begun)
+        return login.addBoth(self._measure_login, begun) if is_deferred(login) else login
+
+    def _measure_login(self, result: _T, begun: float) -> _T:
+        self.metrics.login_time.observe(self.wheel.seconds() - begun)
+        return result
 
     def logged_in(self, number: int) -> None:
         """Call the watchers of logins."""
-        for watcher in tuple(self.login_watchers):
-            watcher(number)
+        if self.login_watchers:
+            for watcher in tuple(self.login_watchers):
+                watcher(number)
 
     def may_subscribe(self, principal: IPrincipal, destination: str) -> bool:
         """Return whether a principal may subscribe to a destination.

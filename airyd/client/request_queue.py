@@ -86,7 +86,7 @@ class RequestQueue:
         if client.is_over:
             return
         key = request.key
-        if key is not None and self._waiting is not None and key in self._waiting:
+        if self._waiting is not None and key is not None and key in self._waiting:
             self._waiting[key].append(request)
             return
         work: Deferred[None] | None = None
@@ -107,7 +107,7 @@ class RequestQueue:
 
     def _finish(self, result: object, key: Key | None, client: Requester) -> object:
         self.under_way -= 1
-        if key is not None and self._waiting is not None and key in self._waiting:
+        if self._waiting is not None and key is not None and key in self._waiting:
             queue = self._waiting.pop(key)
             if not self._waiting:  # saves memory in idle clients
                 self._waiting = None

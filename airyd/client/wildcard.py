@@ -285,6 +285,11 @@ class Wildcard:
         return self._client.framing
 
     @property
+    def buffered_mark(self) -> int:
+        """See ``Subscriber``."""
+        return self._client.buffered_mark
+
+    @property
     def version(self) -> Version:
         """See ``Subscriber``."""
         return self._client.version

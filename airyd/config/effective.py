@@ -26,7 +26,10 @@ _PARAMETER: Final = re.compile(r"(?<=[?&])[^&]+")
 #: Parameters of sources that are shown, beside those that end with -file. All others, also those of other packages, may
 #: be secrets.
 _SHOWN_OF_SOURCES: Final = frozenset(
-    ("mode", "prefix", "maxlen", "history", "history-bytes", "destinations", "db", "rate", "seed", "file", "loop")
+    (
+        *("mode", "prefix", "maxlen", "linger", "history", "history-bytes", "destinations", "db"),
+        *("rate", "seed", "file", "loop"),
+    )
 )
 #: Parameters of authenticators that are shown. All others, also those of other packages, may be secrets.
 _SHOWN: Final = frozenset(

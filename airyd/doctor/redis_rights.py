@@ -21,6 +21,7 @@ from airyd.sources.redis.protocol import RedisReply, Word
 _NO_RESUMES: Final = "a resume fails"
 _NO_LOGINS: Final = "nobody can log in with a token"
 _READ_ONLY: Final = "SEND and POST fail, and so do resumes from an empty stream"
+_LARGE_CHECKS: Final = "each check for gaps transfers the first and the last entry of each stream"
 _NO_COPIES: Final = "refused entries are counted, but not copied"
 _OWN_REVOCATIONS: Final = "a revocation applies to this node only"
 #: An id that XADD refuses before it reads the stream.
@@ -63,6 +64,8 @@ def stream_checks(prefix: str, keys: Sequence[str], has_tokens: bool) -> Iterato
         Level.FAILURE,
         "airyd does not get ready",
     )
+    scripts: list[tuple[Word, ...]] = [("EVAL_RO", "return 1", 1, key) for key in keys]
+    yield RightCheck("eval_ro", events, scripts, Level.WARNING, _LARGE_CHECKS)
     yield RightCheck("xread", events, [_xread(key) for key in keys], Level.FAILURE, "airyd does not get ready")
     yield RightCheck("xrange", events, [_xrange(key) for key in keys], Level.FAILURE, _NO_RESUMES)
     newest: list[tuple[Word, ...]] = [("XREVRANGE", key, "-", "+", "COUNT", 1) for key in keys]

@@ -261,7 +261,7 @@ async def check_round_trips(probe: RedisProbe, report: DoctorReport, clock: IRea
         report.warn(
             "round-trip",
             probe.name,
-            f"{shown}, which every event and every SUBSCRIBE waits for",
+            f"{shown}, which every SUBSCRIBE and every publication waits for",
             "run airyd nearer to Redis, and look at SLOWLOG",
         )
     else:

@@ -12,13 +12,15 @@ from twisted.python.failure import Failure
 
 from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, RowFilter
-from airyd.hub.fanout import Audience, Counter, Member, MemberGroup
+from airyd.hub.fanout import Audience, Counter
 from airyd.hub.filter_index import FilterIndex
 from airyd.hub.pacing import GapNotices, LateRemovals, NoticeReceiver, TurnQueue, spread_of
+from airyd.hub.recipients import Member, MemberGroup
 from airyd.hub.replay import ReplayCursor
 from airyd.hub.row_filter import Rows
+from airyd.hub.shared_pages import SharedPages
 from airyd.hub.solo import SoloAudience
-from airyd.interfaces import IChannel, IEventSource, IMeasuredSource, IStatusSource
+from airyd.interfaces import IChannel, IEventSource, IHistorySource, IMeasuredSource, IStatusSource
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing, message_tail
 
@@ -63,6 +65,7 @@ class Destination:
     """One entry of the catalogue, which is the list of all destinations.
 
     :ivar name: such as ``/queue/message``
+    :param pages: reads the history
     :param late_removals: removes row filters without members from the indexes; all destinations share it
     :param schedule: called with an audience that must be flushed, and had nothing to flush before
     :param start_timer: called with this destination, the first event of a batch that audiences get, and the time
@@ -72,6 +75,7 @@ class Destination:
     :ivar rows: applies row filters, each once per event
     :ivar turns: lets one replay send in each turn of the reactor; all destinations share it
     :ivar gap_notices: sends the notices of this destination's gaps
+    :ivar has_history: whether the source keeps past events, so that a slow client can read them later
     :ivar measured_source: the source, if it is an ``IMeasuredSource``; else None
     :ivar status: the source, if this is ``/airyd/status``; else None
     """
@@ -87,9 +91,11 @@ class Destination:
         "_waiting",
         "_watch",
         "gap_notices",
+        "has_history",
         "measured_source",
         "metrics",
         "name",
+        "pages",
         "quiet_since",
         "rows",
         "source",
@@ -101,6 +107,7 @@ class Destination:
         self,
         name: str,
         source: IEventSource,
+        pages: SharedPages,
         turns: TurnQueue,
         late_removals: LateRemovals,
         metrics: Metrics,
@@ -110,7 +117,9 @@ class Destination:
     ) -> None:
         self.name = name
         self.source = source
+        self.pages = pages
         self.measured_source = source if IMeasuredSource.providedBy(source) else None  # asking takes 1 µs
+        self.has_history: bool = IHistorySource.providedBy(source) and source.keeps_history(name)
         self.turns = turns
         self.metrics = metrics
         self.rows = Rows()
@@ -166,7 +175,7 @@ class Destination:
             audiences = self._audiences.select(events, rows)
             replay_groups = self._replay_groups.select(events, rows)
             if audiences.indexes or self._audiences.unfiltered is not None:
-                self._append(events, audiences.indexes, now)
+                self._append(events, audiences.indexes, now, before)
                 self._start_timer(self, events[0].id, now)
             if self._replay_groups.unfiltered is not None:
                 self._replay_groups.unfiltered.feed(events, before)
@@ -179,17 +188,19 @@ class Destination:
         for group in replay_groups.broken:
             group.fail(FILTER_FAILED)
 
-    def _append(self, events: Sequence[Event], selected: Mapping[AnyAudience, Sequence[int]], now: float) -> None:
+    def _append(
+        self, events: Sequence[Event], selected: Mapping[AnyAudience, Sequence[int]], now: float, before: str
+    ) -> None:
         """Let the audiences send these events at the next flush; ``selected`` holds indexes of them."""
         unfiltered = self._audiences.unfiltered
         # With private streams, each worker reads all events and sends a few of them: only those are encoded.
         is_for_all = unfiltered is not None or len(events) == 1
         seen = range(len(events)) if is_for_all else {index for indexes in selected.values() for index in indexes}
         tails = {index: message_tail(events[index]) for index in seen}
-        if unfiltered is not None and unfiltered.append(list(tails.values()), now):
+        if unfiltered is not None and unfiltered.append(list(tails.values()), now, before):
             self._schedule(unfiltered)
         for audience, indexes in selected.items():
-            if audience.append([tails[index] for index in indexes], now):
+            if audience.append([tails[index] for index in indexes], now, before):
                 self._schedule(audience)
 
     @property
@@ -208,6 +219,7 @@ class Destination:
         miss more events. Replays continue from their position. If the history can't prove that nothing is missing
         there, they report the gap.
         """
+        self.pages.forget(self.name)
         self.gap_notices.spread = spread_of(len(self._replays))
         for subscription, replay in tuple(self._replays.items()):
             if self.position is not None:
@@ -223,13 +235,25 @@ class Destination:
     def enter(self, subscription: DestinationSubscription) -> None:
         """Add a subscription, which starts when the source watches."""
         self.metrics.subscriptions[self.name] += 1
-        self._waiting[subscription] = None
-        self._watch.acquire()
+        if self.position is None or self._waiting or self._is_starting:
+            self._waiting[subscription] = None
+            self._watch.acquire()
+            return
+        # The source watches, and nobody waits, as nearly always.
+        self._watch.add_user()
+        self._is_starting = True
+        try:
+            subscription.source_ready()
+        finally:
+            self._is_starting = False
+        if self._waiting and self.position is not None:  # the start has ended this client, which came again
+            self._watched(None)
 
     def leave(self, subscription: DestinationSubscription) -> None:
         """Remove a subscription in any state; with the last one, stop watching."""
         self.metrics.subscriptions[self.name] -= 1
-        self._waiting.pop(subscription, None)
+        if self._waiting:
+            self._waiting.pop(subscription, None)
         self.detach(subscription)
         if subscription.group is not None:
             self._leave_group(subscription, subscription.group)
@@ -250,10 +274,14 @@ class Destination:
 
     def detach(self, subscription: DestinationSubscription) -> ReplayCursor | None:
         """Pass no more events to a subscription's replay; return the replay, or None if it had none attached."""
+        if not self._replays:
+            return None
         replay = self._replays.pop(subscription, None)
         group = None if replay is None else self._replay_groups.get(replay.row_filter)
         if replay is not None and group is not None:
             del group.members[replay]
+            if not self._replays:
+                self.pages.forget(self.name)
             if not group.members:
                 self._replay_groups.discard(group)
         return replay
@@ -282,6 +310,21 @@ class Destination:
         self._leave_group(subscription, group)
         self.join(subscription, group.framing, group.head, row_filter)
 
+    @property
+    def is_reporting_gap(self) -> bool:
+        """Whether the source does not watch, or the notices of a gap are being sent."""
+        return self.position is None or self.gap_notices.held is not None
+
+    def retreat(self, subscription: DestinationSubscription, group: MemberGroup) -> str:
+        """Remove a member from its group; return the source's id after which it has no events.
+
+        Do not call this while a gap is reported.
+        """
+        position = group.sent_up_to(subscription) or self.position
+        assert position is not None  # noqa: S101  # the source watches
+        self._leave_group(subscription, group)
+        return position
+
     def _leave_group(self, subscription: DestinationSubscription, group: MemberGroup) -> None:
         row_filter = group.row_filter
         if group.leave(subscription):
@@ -293,11 +336,12 @@ class Destination:
         """Replace the audience of a single member with one that others can join."""
         audience = Audience[DestinationSubscription](solo.row_filter, self._counter)
         self._audiences.replace(solo, audience)
+        before = solo.before
         pending = solo.take_pending()
         for member in solo.members:
             solo.leave(member)
             audience.join(member, solo.framing, solo.head)
-        if pending and audience.append(pending, solo.flushed_at):
+        if pending and audience.append(pending, solo.flushed_at, before):
             self._schedule(audience)
         return audience
 
@@ -361,6 +405,10 @@ class Watch:
             self._watched(None)
         elif not self._is_asked:
             self._ask(after_gap=False)
+
+    def add_user(self) -> None:
+        """Add a user while the source watches."""
+        self._users += 1
 
     def release(self) -> None:
         """Remove a user; with the last, stop watching."""

@@ -18,74 +18,13 @@ batch, so it is in no group's list of recipients until the next batch begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 from airyd.events import RowFilter
-from airyd.interfaces import IChannel
+from airyd.hub.batches import event_id, write
+from airyd.hub.recipients import M, Recipients
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing
-
-#: The most STOMP bytes in a batch, unless a single frame has more. Joining them takes 1 µs; a send takes 4 µs. A
-#: socket on a real network does not take much more at once, and the rest would be sent the slow way.
-BATCH_BYTES: Final = 64 * 1024
-
-
-class MemberGroup(Protocol):
-    """What others need from the group of a subscription: a :class:`Group`, or a ``SoloAudience``.
-
-    :ivar framing: how its MESSAGEs are encoded
-    :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
-    """
-
-    framing: Framing
-    head: bytes
-
-    @property
-    def row_filter(self) -> RowFilter | None:
-        """The filter of its audience."""
-
-    @property
-    def flushed_at(self) -> float:
-        """When the events of its latest flush arrived, in seconds of the reactor; -inf before the first."""
-
-    @property
-    def counted(self) -> int:
-        """How many events it has counted for all members, rather than by ``Member.count_events``."""
-
-    def holds(self, event_id: str) -> bool:
-        """Return whether an event waits to be sent to a member."""
-
-    def flush(self, member: Any, more: Sequence[bytes] = ()) -> None:
-        """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
-
-    def refresh(self, member: Any) -> None:
-        """Take note that the member's ``channel.direct`` has changed."""
-
-    def leave(self, member: Any) -> bool:
-        """Remove a member, which gets nothing more; return whether its audience has no member left."""
-
-
-class Member(Protocol):
-    """What a group needs from a subscription.
-
-    :ivar group: the group that it is in, or None
-    :ivar recipients: the fast or the slow recipients of its group; None for a newcomer
-    :ivar index: its index in ``recipients.members``
-    """
-
-    group: MemberGroup | None
-    recipients: Recipients[Any] | None
-    index: int
-
-    @property
-    def channel(self) -> IChannel:
-        """The client's connection."""
-
-    def count_events(self, count: int) -> None:
-        """Count events that it was sent; see ``airyd.hub.interfaces.Subscriber``."""
-
-
-M = TypeVar("M", bound=Member)
 
 
 class Counter:
@@ -105,59 +44,6 @@ class Counter:
         """Add deliveries, and their bytes on the wire, to the metrics."""
         self._metrics.deliveries[self._destination] += deliveries
         self._metrics.bytes_out += size
-
-
-class Recipients(Generic[M]):
-    """Members in no particular order, and a parallel list of their send functions.
-
-    With two lists the loop needs no attribute lookup: it takes 22 ns per member instead of 29.
-
-    :ivar served: the first ``served`` members have been sent the batch in flight; with none in flight, it counts all
-    """
-
-    __slots__ = ("members", "sends", "served")
-
-    def __init__(self) -> None:
-        self.members: list[M] = []
-        self.sends: list[Callable[[bytes], Any]] = []
-        self.served = 0
-
-    def add(self, member: M, send: Callable[[bytes], Any]) -> None:
-        """Add a member to the part already served."""
-        member.recipients = self
-        self.members.append(member)
-        self.sends.append(send)
-        self._move(self.served, len(self.members) - 1)  # the first unserved member moves to the end
-        self.members[self.served], self.sends[self.served] = member, send
-        member.index = self.served
-        self.served += 1
-
-    def remove(self, member: M) -> bool:
-        """Remove a member; return whether it was served."""
-        gap = member.index
-        is_served = gap < self.served
-        if is_served:  # the last served member fills the gap; now the gap is among the unserved ones
-            self.served -= 1
-            self._move(self.served, gap)
-            gap = self.served
-        last = len(self.members) - 1
-        if gap != last:
-            self._move(last, gap)
-        self.members.pop()
-        self.sends.pop()
-        member.recipients = None
-        return is_served
-
-    def serve(self, most: int) -> tuple[list[Callable[[bytes], Any]], list[M]]:
-        """Return the sends and the members of up to ``most`` unserved members, and mark them as served."""
-        start = self.served
-        self.served = end = min(start + most, len(self.members))
-        return self.sends[start:end], self.members[start:end]
-
-    def _move(self, source: int, target: int) -> None:
-        member = self.members[source]
-        self.members[target], self.sends[target] = member, self.sends[source]
-        member.index = target
 
 
 class Group(Generic[M]):
@@ -184,29 +70,33 @@ class Group(Generic[M]):
 
     @property
     def row_filter(self) -> RowFilter | None:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.row_filter
 
     @property
     def flushed_at(self) -> float:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.flushed_at
 
     @property
     def counted(self) -> int:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.appended
 
     def holds(self, event_id: str) -> bool:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.holds(event_id)
 
+    def sent_up_to(self, member: M) -> str | None:
+        """See ``MemberGroup``."""
+        return self.audience.sent_up_to(member, self)
+
     def flush(self, member: M, more: Sequence[bytes] = ()) -> None:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         self.audience.flush(member, self, more)
 
     def leave(self, member: M) -> bool:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.leave(member, self)
 
     @property
@@ -229,6 +119,12 @@ class Group(Generic[M]):
         if self._slow is None:
             self._slow = Recipients()
         self._slow.add(member, member.channel.send)
+
+    def unsent(self, member: M) -> int:
+        """Return how many events of the batches in flight a member has not been sent yet."""
+        recipients = member.recipients
+        is_served = recipients is None or member.index < recipients.served
+        return sum([events for _, events in self._batches[1 if is_served else 0 :]])
 
     def discard(self, member: M) -> list[tuple[bytes, int]]:
         """Remove a member from the recipients; return the batches in flight that it has not been sent yet."""
@@ -308,24 +204,6 @@ class Group(Generic[M]):
         return write(self.framing, self.head, tails, receivers)
 
 
-def write(framing: Framing, head: bytes, tails: Sequence[bytes], receivers: int) -> list[tuple[bytes, int]]:
-    """Encode MESSAGEs, in order, in batches of about ``BATCH_BYTES``; return each with its number of events."""
-    if len(tails) == 1:
-        return [(framing((head + tails[0],), receivers), 1)]
-    batches = []
-    frames: list[bytes] = []
-    size = 0
-    for tail in tails:
-        frame = head + tail
-        if frames and size + len(frame) > BATCH_BYTES:
-            batches.append((framing(frames, receivers), len(frames)))
-            frames, size = [], 0
-        frames.append(frame)
-        size += len(frame)
-    batches.append((framing(frames, receivers), len(frames)))
-    return batches
-
-
 class Audience(Generic[M]):
     """The subscriptions of a destination that have the same row filter.
 
@@ -339,6 +217,9 @@ class Audience(Generic[M]):
     """
 
     __slots__ = (
+        "_alone",
+        "_before",
+        "_before_tails",
         "_counter",
         "_groups",
         "_newcomers",
@@ -363,6 +244,9 @@ class Audience(Generic[M]):
         self._groups: dict[tuple[Framing, bytes], Group[M]] = {}
         self._pending: list[bytes] = []
         self._since = 0.0  # when the first pending event arrived
+        self._before = self._before_tails = ""  # the feed's position before the first of _pending, and of _tails
+        # Who is being sent events alone, these events, and how many of them it has been sent.
+        self._alone: tuple[M, Sequence[bytes], int] | None = None
         # Each with its group, and the number of pending events that it must not get.
         self._newcomers: dict[M, tuple[Group[M], int]] = {}
         self._tails: Sequence[bytes] = ()
@@ -408,29 +292,49 @@ class Audience(Generic[M]):
         """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
         member.count_events(len(more))
         if not self._pending and not self._rest:  # it has all events
-            self._send_alone(member, group.write(more, 1) if more else ())
+            self._send_alone(member, group.write(more, 1) if more else (), more)
             self._count()
             return
         _, skipped = self._newcomers.get(member, (group, None))
         is_waiting = skipped is None and group.round != self.round  # its group has not begun the batch in flight
         tails = [*(self._tails if is_waiting else ()), *self._pending[skipped:], *more]
         batches = group.discard(member) if skipped is None else []
+        begun = sum([events for _, events in batches])
         if tails:
             batches += group.write(tails, 1)
         self._newcomers[member] = group, len(self._pending)
-        self._send_alone(member, batches)
+        self._send_alone(member, batches, [*self._tails[len(self._tails) - begun :], *tails])
         self._count()
 
     def holds(self, event_id: str) -> bool:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         start = b"%b\n" % event_id.encode()  # of the event's tail
         return any(tail.startswith(start) for tail in (*self._tails, *self._pending))
 
-    def append(self, tails: Sequence[bytes], now: float) -> bool:
-        """Add events to the pending ones; return whether there were none before."""
+    def sent_up_to(self, member: M, group: Group[M]) -> str | None:
+        """See ``MemberGroup``."""
+        if self._alone is not None and self._alone[0] is member:
+            _, tails, sent = self._alone
+            if sent < len(tails):
+                return event_id(tails[sent - 1])
+        pending, (_, skipped) = self._pending, self._newcomers.get(member, (group, None))
+        if skipped is None and self._tails:  # not _rest: while a group sends, it is not in there
+            sent = len(self._tails) - group.unsent(member) if group.round == self.round else 0
+            if sent < len(self._tails):
+                return event_id(self._tails[sent - 1]) if sent else self._before_tails
+        if len(pending) <= (skipped or 0):
+            return None
+        return event_id(pending[skipped - 1]) if skipped else self._before
+
+    def append(self, tails: Sequence[bytes], now: float, before: str) -> bool:
+        """Add events to the pending ones; return whether there were none before.
+
+        :param before: the feed's position before these events
+        """
         is_first = not self._pending
         if is_first:
             self._since = now
+            self._before = before
         self._pending += tails
         self.appended += len(tails)
         return is_first
@@ -450,20 +354,28 @@ class Audience(Generic[M]):
         self._rest = list(self._groups.values())
         self.round += 1
         self._tails, self._pending = self._pending, []
+        self._before_tails = self._before
         self.flushed_at = self._since
         for member, (group, skipped) in newcomers.items():
             rest = self._tails[skipped:]
             # An earlier send may have ended a client that is too slow: then its subscriptions have no group.
             if skipped and rest and member.group is not None:
-                self._send_alone(member, group.write(rest, 1))
+                self._send_alone(member, group.write(rest, 1), rest)
 
-    def _send_alone(self, member: M, batches: Sequence[tuple[bytes, int]]) -> None:
-        for wire, events in batches:
-            if member.group is None:  # it left during the previous send
-                return
-            member.channel.send(wire)
-            self.deliveries += events
-            self.bytes_out += len(wire)
+    def _send_alone(self, member: M, batches: Sequence[tuple[bytes, int]], tails: Sequence[bytes]) -> None:
+        """Send these events to one member, in batches."""
+        sent = 0
+        try:
+            for wire, events in batches:
+                if member.group is None:  # it left during the previous send
+                    break
+                sent += events
+                self._alone = member, tails, sent
+                member.channel.send(wire)
+                self.deliveries += events
+                self.bytes_out += len(wire)
+        finally:
+            self._alone = None
 
     def advance(self, most: int) -> int:
         """Continue the batch: send it to up to ``most`` members; return how many that were."""

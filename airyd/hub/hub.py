@@ -30,6 +30,7 @@ from airyd.hub.batch_timer import BatchTimer
 from airyd.hub.destination import AnyAudience, Destination
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.pacing import GapNotices, LateRemovals, NoticeBudget, TurnQueue
+from airyd.hub.shared_pages import SharedPages
 from airyd.hub.subscription import Subscription
 from airyd.interfaces import IEventSink, IEventSource, IStatusSource
 from airyd.limits import SOURCE_PATIENCE
@@ -95,20 +96,22 @@ class Hub:
         self._dirty: deque[AnyAudience | BatchTimer] = deque()
         # Those of the next flush, by destination; each measures the oldest events.
         self._timers: dict[str, BatchTimer] = {}
-        self._destinations = {name: self._destination(name, source) for name in self.catalogue}
+        self._pages = SharedPages(source)
+        self._destinations = {name: self._destination(name, source, self._pages) for name in self.catalogue}
         if status is not None:
             status.start(self)
-            self._destinations[STATUS] = self._destination(STATUS, status)
+            self._destinations[STATUS] = self._destination(STATUS, status, SharedPages(status))
             self._destinations[STATUS].status = status
         alike = names_with_one_tag(self._destinations)
         if alike is not None:
             raise ValueError(f"{alike[0]} and {alike[1]} have the same tag in message ids; rename one")
 
-    def _destination(self, name: str, source: IEventSource) -> Destination:
+    def _destination(self, name: str, source: IEventSource, pages: SharedPages) -> Destination:
         gap_notices = GapNotices(self._notice_budget, self._pass_on)
         return Destination(
             name,
             source,
+            pages,
             self.turns,
             self._late_removals,
             self._metrics,
@@ -124,7 +127,7 @@ class Hub:
 
     def extend(self, names: Sequence[str]) -> None:
         """Add destinations, which the source must know already, to the catalogue; call the followers."""
-        self._destinations.update({name: self._destination(name, self.source) for name in names})
+        self._destinations.update({name: self._destination(name, self.source, self._pages) for name in names})
         self.catalogue += tuple(names)
         self._call_followers(tuple(self.followers), names)
 

@@ -24,6 +24,10 @@ class Subscriber(Protocol):
         """How STOMP frames are encoded for its transport."""
 
     @property
+    def buffered_mark(self) -> int:
+        """Bytes that may be buffered for it before its subscriptions read events from the history."""
+
+    @property
     def version(self) -> Version:
         """The STOMP version that it speaks."""
 

@@ -18,14 +18,19 @@ from typing import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from airyd.deferreds import result_of
 from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, HistoryPage, RowFilter
-from airyd.interfaces import IEventSource
+from airyd.hub.shared_pages import SharedPages
 from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST, Metrics
 
-#: A paused replay checks once per this many live events that its position is still in the history.
+#: A paused replay checks that its position is still in the history: after so many live events, and not more often than
+#: once in so many seconds.
 PROBE_EVERY = 50
+PROBE_SECONDS = 5.0
+#: Seconds until a replay that was answered reads again, if the source could not be reached.
+RETRY_SECONDS = 1.0
 
 
 class ReplayState(Enum):
@@ -48,6 +53,10 @@ class ReplayTarget(Protocol):
     def buffered(self) -> int:
         """The bytes that are buffered for the client."""
 
+    @property
+    def buffered_mark(self) -> int | None:
+        """Above how many buffered bytes the client reads from the history; None if the source keeps none."""
+
     def seconds(self) -> float:
         """Return the reactor's time."""
 
@@ -64,8 +73,8 @@ class ReplayTarget(Protocol):
     def join(self) -> None:
         """Move the subscription to a group, since it is level with the feed."""
 
-    def later(self, call: Callable[[], None]) -> None:
-        """Call back in a later turn of the reactor."""
+    def later(self, call: Callable[[], None], seconds: float = 0.0) -> None:
+        """Call back in a later turn of the reactor, or after so many seconds."""
 
     def in_turn(self, call: Callable[[], None]) -> None:
         """Call back now, or in a later turn of the reactor: one replay sends per turn (``TurnQueue``)."""
@@ -129,6 +138,8 @@ class ReplayCursor:
 
     :param last: the id of the last event that the subscription has, or the position to start from
     :param window: the limit on unacknowledged messages; None for ``ack:auto``
+    :param is_answered: whether the SUBSCRIBE has been answered; then it waits, for as long as it takes, for a source
+        that cannot be reached
 
     :ivar row_filter: selects the live events that :meth:`feed` gets; None for all
     """
@@ -145,6 +156,7 @@ class ReplayCursor:
         "_last",
         "_metrics",
         "_passed",
+        "_probed_at",
         "_scheduled",
         "_source",
         "_state",
@@ -157,12 +169,13 @@ class ReplayCursor:
 
     def __init__(
         self,
-        source: IEventSource,
+        source: SharedPages,
         destination: str,
         last: str,
         target: ReplayTarget,
         window: Window | None,
         metrics: Metrics,
+        is_answered: bool = False,
     ) -> None:
         self.window = window
         self.row_filter: RowFilter | None = None
@@ -172,11 +185,12 @@ class ReplayCursor:
         self._metrics = metrics
         self._state = ReplayState.PAUSED
         self._began: float | None = None  # when a resume began, until it has caught up for the first time
-        self._established = False
+        self._established = is_answered
         self._scheduled = False
         self._held: list[Event] | None = None
         self._held_bytes = 0
         self._passed = 0
+        self._probed_at = float("-inf")
         self._last = last
         self._key: tuple[int, ...] = ()  # orders _last among the ids of the destination
         self._feed_position = ""  # the feed's position when the last read began; later live events are held
@@ -236,8 +250,9 @@ class ReplayCursor:
 
     def renewed(self) -> ReplayCursor:
         """Return a new replay that continues where this one ended, after a gap; :meth:`start_after_gap` starts it."""
-        cursor = ReplayCursor(self._source, self._destination, self._last, self._target, self.window, self._metrics)
-        cursor._established = self._established
+        cursor = ReplayCursor(
+            self._source, self._destination, self._last, self._target, self.window, self._metrics, self._established
+        )
         cursor._gap_position = self._target.position
         return cursor
 
@@ -262,6 +277,7 @@ class ReplayCursor:
 
     def continue_reading(self) -> None:
         """Continue reading if the replay is paused and has room; call this when the client's buffer is empty."""
+        self._join_if_level()
         if self._state is ReplayState.PAUSED and not self._scheduled and self._has_room():
             # In a later turn, so that a long history does not delay other clients, and several ACKs that arrive
             # together cause one read.
@@ -289,7 +305,11 @@ class ReplayCursor:
         self._held_bytes = 0
         limit = REPLAY_PAGE if self.window is None else min(REPLAY_PAGE, self.window.room)
         reading = self._source.replay(self._destination, self._last, limit)
-        reading.addCallback(self._page).addErrback(self._unreadable)
+        page = result_of(reading)
+        if page is not None and page.complete and not page.events:
+            self._replay(page, ())  # there is nothing to send, so it need not wait for its turn
+        else:
+            reading.addCallback(self._page).addErrback(self._unreadable)
 
     def _hold(self, events: Sequence[Event]) -> None:
         if self._held is None:
@@ -356,7 +376,10 @@ class ReplayCursor:
             key = self._source.order(self._destination, event.id)
             if key <= self._key:
                 continue  # a page contained it
-            if self.window is not None and self.window.room <= 0:
+            mark = self._target.buffered_mark
+            if (self.window is not None and self.window.room <= 0) or (
+                mark is not None and self._target.buffered > mark
+            ):
                 self._state = ReplayState.PAUSED
                 return
             if not self._send((event,)):
@@ -365,10 +388,12 @@ class ReplayCursor:
 
     def _join_if_level(self) -> None:
         # The history may be ahead of the feed. Then the feed will still deliver events that were replayed already, and
-        # only a replay drops those; a group would send them again.
+        # only a replay drops those; a group would send them again. A client that has bytes to read would soon leave the
+        # group again.
         if (
             self._state is ReplayState.LIVE
             and self.window is None
+            and (not self._target.buffered or self._target.buffered_mark is None)
             and self._source.order(self._destination, self._target.position) >= self._key
         ):
             self._target.join()
@@ -376,8 +401,10 @@ class ReplayCursor:
     def _let_pass(self, count: int) -> None:
         # A paused replay reads nothing, so it would not notice that its position has left the history.
         self._passed += count
-        if self._passed >= PROBE_EVERY:
+        now = self._target.seconds()
+        if self._passed >= PROBE_EVERY and now - self._probed_at >= PROBE_SECONDS:
             self._passed = 0
+            self._probed_at = now
             probe = self._source.replay(self._destination, self._last, 1)
             probe.addCallback(self._probed, self._last).addErrback(self._unprobed)
 
@@ -421,7 +448,12 @@ class ReplayCursor:
     def _unreadable(self, failure: Failure) -> None:
         if self.is_over:
             return
-        if isinstance(failure.value, SourceUnavailable):
+        if isinstance(failure.value, SourceUnavailable) and self._established:
+            self._state = ReplayState.PAUSED
+            self._held = None
+            self._scheduled = True
+            self._target.later(self._read_on, RETRY_SECONDS)
+        elif isinstance(failure.value, SourceUnavailable):
             self._target.fail(failure.value.stomp_error())
         else:
             self._log.failure("replay of {destination} failed", failure, destination=self._destination)

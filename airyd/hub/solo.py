@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar, Generic
 
 from airyd.events import RowFilter
-from airyd.hub.fanout import Counter, M, write
+from airyd.hub.batches import event_id, write
+from airyd.hub.fanout import Counter
+from airyd.hub.recipients import M
 from airyd.stomp.message import Framing
 
 
@@ -19,10 +21,11 @@ class SoloAudience(Generic[M]):
     :param member: the subscription, which joins at once
     :ivar member: the subscription; None after it has left, and until it, or another, joins
     :ivar row_filter: the filter, which no other audience of the destination has
+    :ivar before: the feed's position before the first pending event
     :ivar flushed_at: when the latest event arrived, in seconds of the reactor
     """
 
-    __slots__ = ("_counter", "_pending", "flushed_at", "framing", "head", "member", "row_filter")
+    __slots__ = ("_counter", "_pending", "before", "flushed_at", "framing", "head", "member", "row_filter")
 
     is_in_flight: ClassVar = False
     #: See ``MemberGroup``; it counts each send.
@@ -45,6 +48,7 @@ class SoloAudience(Generic[M]):
         self.head = head
         self.flushed_at = _NEVER
         self._pending: list[bytes] | None = None
+        self.before = ""
         member.group = self
         self._counter.groups += 1
 
@@ -67,13 +71,19 @@ class SoloAudience(Generic[M]):
         start = b"%b\n" % event_id.encode()  # of the event's tail
         return any(tail.startswith(start) for tail in self._pending or ())
 
+    def sent_up_to(self, member: M) -> str | None:
+        """See ``MemberGroup``."""
+        return self.before if self._pending else None
+
     def flush(self, member: M, more: Sequence[bytes] = ()) -> None:
         """See ``MemberGroup``."""
         self._send([*self.take_pending(), *more])
 
-    def append(self, tails: Sequence[bytes], now: float) -> bool:
+    def append(self, tails: Sequence[bytes], now: float, before: str) -> bool:
         """See ``Audience``."""
         is_first = self._pending is None
+        if is_first:
+            self.before = before
         self._pending = [*(self._pending or ()), *tails]
         self.flushed_at = now
         return is_first
@@ -90,9 +100,13 @@ class SoloAudience(Generic[M]):
     def _send(self, tails: Sequence[bytes]) -> None:
         if not tails:
             return
+        sent = 0
         for wire, events in write(self.framing, self.head, tails, 1):
             if self.member is None:  # it left during the previous send
                 return
+            sent += events
+            self.before = event_id(tails[sent - 1])
+            self._pending = list(tails[sent:]) or None  # in case it leaves, to read the rest from the history
             self.member.count_events(events)
             self.member.channel.send(wire)
             self._counter.count(events, len(wire))

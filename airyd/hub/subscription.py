@@ -13,8 +13,8 @@ from airyd import notices
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
 from airyd.hub.destination import FILTER_FAILED, Destination
-from airyd.hub.fanout import MemberGroup, Recipients
 from airyd.hub.interfaces import Subscriber
+from airyd.hub.recipients import MemberGroup, Recipients
 from airyd.hub.replay import ReplayCursor, Window
 from airyd.hub.row_filter import FilterFailed
 from airyd.interfaces import IChannel, IMeasuredSource
@@ -59,7 +59,7 @@ class Unicast:
 class Subscription:
     """One subscription of one client.
 
-    It is a member of a group (``airyd.hub.fanout.Member``) or has a :class:`Unicast`. When it has ended, it has
+    It is a member of a group (``airyd.hub.recipients.Member``) or has a :class:`Unicast`. When it has ended, it has
     neither. Nearly all subscriptions are in a group: that takes less memory.
 
     :ivar began: the source's id after which it gets every event; None before its SUBSCRIBE is answered
@@ -94,11 +94,11 @@ class Subscription:
 
     @property
     def channel(self) -> IChannel:
-        """See ``airyd.hub.fanout.Member``."""
+        """See ``airyd.hub.recipients.Member``."""
         return self._subscriber.channel
 
     def count_events(self, count: int) -> None:
-        """See ``airyd.hub.fanout.Member``."""
+        """See ``airyd.hub.recipients.Member``."""
         self._subscriber.count_events(count)
 
     @property
@@ -186,6 +186,22 @@ class Subscription:
         """Send pending events at once, ahead of other subscriptions in this turn of the reactor."""
         if self.group is not None:
             self.group.flush(self)
+
+    def fall_behind(self) -> bool:
+        """Leave its group, and read from the history what it has not been sent; return whether that was possible.
+
+        It is not possible if the source keeps no history, or while a gap is reported.
+        """
+        group, destination = self.group, self._destination
+        if group is None or not destination.has_history or destination.is_reporting_gap:
+            return False
+        # What it asked for when it joined the group is not known any more, and not needed.
+        request = Subscribe("", self.destination, AckMode.AUTO, prefetch=0, last_message_id=None, ordinal=0)
+        last = destination.retreat(self, group)
+        self._unicast = unicast = Unicast(request, group.head, group.row_filter)
+        unicast.is_answered = True
+        self._start_replay(unicast, last, None)
+        return True
 
     def close(self) -> None:
         """End the subscription, in any state; nothing is sent for it afterwards. This may be called repeatedly."""
@@ -306,6 +322,11 @@ class Subscription:
         buffered: int = self.channel.buffered
         return buffered
 
+    @property
+    def buffered_mark(self) -> int | None:
+        """See ``ReplayTarget``."""
+        return self._subscriber.buffered_mark if self._destination.has_history else None
+
     def seconds(self) -> float:
         """See ``ReplayTarget``."""
         return self._destination.turns.clock.seconds()
@@ -349,9 +370,9 @@ class Subscription:
         self._destination.join(self, self._subscriber.framing, unicast.head, unicast.row_filter)
         self._unicast = None
 
-    def later(self, call: Callable[[], None]) -> None:
+    def later(self, call: Callable[[], None], seconds: float = 0.0) -> None:
         """See ``ReplayTarget``."""
-        self._destination.turns.clock.callLater(0, call)
+        self._destination.turns.clock.callLater(seconds, call)
 
     def in_turn(self, call: Callable[[], None]) -> None:
         """See ``ReplayTarget``."""
@@ -374,7 +395,9 @@ class Subscription:
 
     def _start_replay(self, unicast: Unicast, last: str, window: Window | None) -> ReplayCursor:
         destination = self._destination
-        replay = ReplayCursor(destination.source, destination.name, last, self, window, destination.metrics)
+        replay = ReplayCursor(
+            destination.pages, destination.name, last, self, window, destination.metrics, unicast.is_answered
+        )
         unicast.replay = replay
         destination.attach(self, replay, unicast.row_filter)
         return replay

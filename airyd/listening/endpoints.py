@@ -15,10 +15,9 @@ from typing import Any, Final, NamedTuple, NoReturn, cast
 from OpenSSL.SSL import Error as TlsError
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
-    SSL4ServerEndpoint,
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
     UNIXServerEndpoint,
@@ -26,16 +25,14 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
 from airyd.interfaces import Reload
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
 from airyd.listening.proxy_protocol import trusting_endpoint
 from airyd.openssl import openssl_reason
-from airyd.tls import ReplaceableTls, certificate_end, read_certificate_folder, server_tls
+from airyd.tls import ReplaceableTls, TlsEndpoint, certificate_end, read_certificate_folder, server_tls
 from airyd.trusted_proxies import NO_PROXIES, TrustedProxies
 from airyd.websocket.transport import keep_alive
 
@@ -211,7 +208,9 @@ def _make_endpoint(
             return TCP6ServerEndpoint(reactor, text.port, backlog, interface or "::"), None
         case "ssl":
             tls = _tls_of(text)
-            return SSL4ServerEndpoint(reactor, text.port, tls, backlog, interface), tls
+            return cast(
+                IStreamServerEndpoint, TlsEndpoint(TCP4ServerEndpoint(reactor, text.port, backlog, interface), tls)
+            ), tls
         case "unix":
             mode = int(get("mode", "666"), 8)
             return UNIXServerEndpoint(reactor, get("address"), backlog, mode, get("lockfile", "1") == "1"), None
@@ -226,7 +225,8 @@ def _make_endpoint(
         raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")
     if text.kind == "tls":
         # Twisted's chooser of certificates keeps those that it has read.
-        endpoint.connectionCreator = tls = ReplaceableTls(endpoint.connectionCreator, certificates)
+        tls = ReplaceableTls(endpoint.connectionCreator, certificates)
+        endpoint = TlsEndpoint(endpoint.endpoint, tls)
     made: IStreamServerEndpoint = endpoint
     return made, tls
 
@@ -258,20 +258,7 @@ def _make_proxy_endpoint(
     endpoint = trusting_endpoint(wrapped, proxies)
     if tls is None:
         return endpoint, other_tls
-    return cast(IStreamServerEndpoint, _TlsEndpoint(endpoint, tls)), tls
-
-
-@implementer(IStreamServerEndpoint)
-class _TlsEndpoint:
-    """An endpoint whose connections speak TLS."""
-
-    def __init__(self, endpoint: IStreamServerEndpoint, tls: ReplaceableTls) -> None:
-        self._endpoint = endpoint
-        self._tls = tls
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """See ``IStreamServerEndpoint``."""
-        return self._endpoint.listen(TLSMemoryBIOFactory(self._tls, False, protocolFactory))
+    return cast(IStreamServerEndpoint, TlsEndpoint(endpoint, tls)), tls
 
 
 def _certificate_files(text: EndpointText) -> Sequence[str]:

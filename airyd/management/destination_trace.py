@@ -118,6 +118,7 @@ class EventSubscriber:
     direct: None = None
     peer: Final = "a trace"
     buffered: Final = 0
+    buffered_mark: Final = 0
     version: Final = Version.V1_2
     can_be_notified: Final = True
     framing: Final[Framing] = staticmethod(websocket_framing)

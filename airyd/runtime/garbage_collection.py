@@ -19,8 +19,14 @@ CONNECTIONS_PER_FREEZE: Final = 128
 _THRESHOLDS: Final = (3000, 1, 200)
 
 
+def pause() -> None:
+    """Collect nothing until :func:`begin`: modules leave no garbage, and scanning them is a tenth of a start."""
+    gc.disable()
+
+
 def begin() -> None:
     """Freeze the objects that a process has at its start, which take some 30 ms to scan, and set the thresholds."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)

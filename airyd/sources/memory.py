@@ -11,14 +11,14 @@ from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, HistoryPage, InvalidEntry
-from airyd.interfaces import IBrowsableSource, IEventSink, SourceContext
+from airyd.interfaces import IBrowsableSource, IEventSink, IHistorySource, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History, read_bounds
 from airyd.sources.url_query import Query
 
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\Z")
 
 
-@implementer(IBrowsableSource)
+@implementer(IBrowsableSource, IHistorySource)
 class MemorySource:
     """A feed that lives in this process alone and ends with it.
 
@@ -82,6 +82,10 @@ class MemorySource:
         if epoch != self._epoch:
             return succeed(UNKNOWN)
         return succeed(self._history(destination).after(number, limit))
+
+    def keeps_history(self, destination: str) -> bool:
+        """Return whether past events are kept (``IHistorySource``)."""
+        return min(self._bounds) > 0
 
     def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
         """Read the newest events (``IBrowsableSource``)."""

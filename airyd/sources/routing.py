@@ -12,7 +12,15 @@ from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
 from airyd.events import Event, HistoryPage, InvalidEntry
-from airyd.interfaces import IBrowsableSource, IEventSink, IEventSource, IMeasuredSource, Lag, SourceContext
+from airyd.interfaces import (
+    IBrowsableSource,
+    IEventSink,
+    IEventSource,
+    IHistorySource,
+    IMeasuredSource,
+    Lag,
+    SourceContext,
+)
 from airyd.patterns import Pattern
 from airyd.sources import make_source
 
@@ -110,7 +118,7 @@ class Route(NamedTuple):
     source: IEventSource
 
 
-@implementer(IMeasuredSource, IBrowsableSource)
+@implementer(IMeasuredSource, IBrowsableSource, IHistorySource)
 class RoutingSource:
     """Forwards each call to the source of the destination; all sources deliver to one sink.
 
@@ -162,6 +170,11 @@ class RoutingSource:
         """Read a page of history (``IEventSource``)."""
         page: Deferred[HistoryPage] = self._sources[destination].replay(destination, after, limit)
         return page
+
+    def keeps_history(self, destination: str) -> bool:
+        """Return whether past events are kept (``IHistorySource``)."""
+        source = self._sources[destination]
+        return IHistorySource.providedBy(source) and bool(source.keeps_history(destination))
 
     def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
         """Read the newest events; none from a source that cannot be browsed (``IBrowsableSource``)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from sys import intern
@@ -45,8 +45,10 @@ from airyd.stomp.spec import (
 from airyd.stomp.state import DEAF, HOLDING, REFUSED, TABLE, State
 from airyd.stomp.subscription_ids import SubscriptionIds
 from airyd.stomp.transactions import Transactions
+from airyd.stomp.usual_requests import BEGINNINGS, UsualRequests, UsualSubscribes
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_usual: Final = UsualRequests()
 _Operation = TypeVar("_Operation", Send, Ack)
 
 
@@ -82,7 +84,8 @@ class Session:
         self.heart_beat = (0, 0)
         self._limits = limits
         self._server_heart_beat = heart_beat
-        self._parser = Parser(limits, FROM_CLIENT)
+        # Created with the first bytes that are not usual ones, and most connections send no others.
+        self._parser: Parser | None = None
         self._subscriptions = SubscriptionIds(limits)
         # Created with the first BEGIN, which most connections never send.
         self._transactions: Transactions | None = None
@@ -93,9 +96,9 @@ class Session:
         The opening handshake had a token with so many exempt bytes, which is still held. Called before the first
         :meth:`receive`.
         """
-        self._parser.reduce_token_room(size)
+        self._need_parser().reduce_token_room(size)
 
-    def receive(self, data: bytes) -> list[Request]:
+    def receive(self, data: bytes) -> Sequence[Request]:
         """Parse a chunk of bytes, which may begin and end anywhere; return the client's requests in order.
 
         A fault is not raised but returned as the last item, a :class:`Violation`. After it, and after a
@@ -103,14 +106,21 @@ class Session:
         call ``receive(b"")`` after accepting to get the requests in them.
         """
         requests: list[Request] = []
-        self._parser.feed(data)
+        parser = self._parser
+        may_be_usual = data.startswith(BEGINNINGS) and (parser is None or parser.is_between_frames)
+        if may_be_usual and (usual := self._recall(data)):
+            return usual
+        parser = self._need_parser()
+        parser.feed(data)
         try:
             while self.state not in HOLDING:
-                frame = self._parser.next_frame()
+                frame = parser.next_frame()
                 if frame is None:
-                    return requests
+                    break
                 requests.append(self._to_request(frame))
-            if self._parser.buffered > HELD_DURING_LOGIN:
+            if may_be_usual and requests and parser.is_between_frames:
+                self._remember(data, requests)
+            if self.state in HOLDING and parser.buffered > HELD_DURING_LOGIN:
                 raise StompError(
                     Fault.FRAME_TOO_BIG, f"At most {HELD_DURING_LOGIN} bytes may be sent before CONNECTED."
                 )
@@ -119,6 +129,41 @@ class Session:
             # The traceback refers to this call's variables, and so to the list: that would be a reference cycle.
             requests.append(Violation(error.with_traceback(None)))
         return requests
+
+    def _recall(self, data: bytes) -> Sequence[Request]:
+        """Return the requests of bytes that were read before; none if they were not (``usual_requests``)."""
+        if self.state is State.CONNECTED:
+            subscribes = _usual.subscribes.get((data, self._subscriptions.next_ordinal))
+            if subscribes is None or subscribes.limits is not self._limits or subscribes.version is not self.version:
+                return ()
+            return subscribes.requests if self._subscriptions.begin_all(subscribes.requests) else ()
+        if self.state is not State.AWAITING_CONNECT:
+            return ()
+        found = _usual.find_connect(data)
+        if found is None:
+            return ()
+        usual, token = found
+        if usual.limits is not self._limits or usual.server_heart_beat is not self._server_heart_beat:
+            return ()
+        request = usual.request if token is None else usual.with_token(token)
+        self.version = request.version
+        self.heart_beat = usual.heart_beat
+        self._move(State.AUTHENTICATING)
+        return (request,)
+
+    def _remember(self, data: bytes, requests: Sequence[Request]) -> None:
+        first = requests[0]
+        if isinstance(first, Connect):
+            _usual.remember_connect(data, first, self._limits, self._server_heart_beat, self.heart_beat)
+            return
+        subscribes = [each for each in requests if isinstance(each, Subscribe)]
+        if len(subscribes) == len(requests):
+            _usual.remember_subscribes(data, UsualSubscribes(subscribes, self._limits, self.version))
+
+    @property
+    def has_held(self) -> bool:
+        """Whether bytes have been held since the :class:`Connect`."""
+        return self._parser is not None and self._parser.buffered > 0
 
     def accept(self, session_id: str) -> bytes:
         """Accept the login; return the CONNECTED frame.
@@ -131,7 +176,8 @@ class Session:
         if not isinstance(step, State):
             raise RuntimeError(f"there is no login to accept in state {self.state.name}")
         self._move(step)
-        self._parser.connected(self.version)
+        if self._parser is not None:
+            self._parser.connected(self.version)
         head = _connected_head(self.version, self._server_heart_beat)
         return b"%b%b:%b\n\n\0" % (head, Header.SESSION.encode(), session_id.encode())
 
@@ -169,8 +215,15 @@ class Session:
         """Enter a state; free what it does not need."""
         self.state = state
         if state in DEAF:
-            self._parser.close()
+            self._need_parser().close()
             self._transactions = None
+
+    def _need_parser(self) -> Parser:
+        if self._parser is None:
+            self._parser = Parser(self._limits, FROM_CLIENT)
+            if self.state is State.CONNECTED:
+                self._parser.connected(self.version)
+        return self._parser
 
     def _to_request(self, frame: Frame) -> Request:
         """Turn a frame into a request; raises ``StompError`` with the frame's receipt."""
@@ -314,6 +367,19 @@ def _connected_head(version: Version, heart_beat: HeartBeat) -> bytes:
     if not version.rules.heart_beats:
         del headers[Header.HEART_BEAT]
     return Frame(Command.CONNECTED, headers).encode(version).removesuffix(b"\n\0")
+
+
+@lru_cache(maxsize=32)  # many clients use the same few receipts, and subscribe at the same position
+def subscribe_receipt(version: Version, receipt: str, position: str, recovered: bool | None) -> bytes:
+    """Return the RECEIPT of a SUBSCRIBE.
+
+    :param position: the ``message-id`` of the event from which on it is live
+    :param recovered: whether nothing is missing that it asked for; None if it did not resume
+    """
+    headers = {Header.RECEIPT_ID: receipt, Header.LAST_MESSAGE_ID: position}
+    if recovered is not None:
+        headers[Header.RECOVERED] = "true" if recovered else "false"
+    return Frame(Command.RECEIPT, headers).encode(version)
 
 
 def _required(frame: Frame, name: str) -> str:

@@ -69,6 +69,7 @@ class Header:
     CONTENT_TYPE: Final = "content-type"
     DESTINATION: Final = "destination"
     HEART_BEAT: Final = "heart-beat"
+    HOST: Final = "host"
     ID: Final = "id"
     LOGIN: Final = "login"
     MESSAGE: Final = "message"
@@ -120,6 +121,8 @@ class Version(Enum):
     V1_0 = "1.0"
     V1_1 = "1.1"
     V1_2 = "1.2"
+
+    __hash__ = object.__hash__  # a part of the keys of caches; Enum's own is written in Python
 
     #: The rules of this version, as far as they differ between versions.
     rules: Rules

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from sys import intern
 
 from airyd.errors import Fault, StompError
 from airyd.limits import ENDED_SUBSCRIPTIONS, SETTLED_MESSAGES, Limits
 from airyd.stomp.recent import RecentNames
+from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, parse_ack_id
 
 
@@ -48,6 +49,23 @@ class SubscriptionIds:
         # Created on demand, for few connections: destinations by id, and the details.
         self._destinations: dict[str, str] | None = None
         self._details: _Details | None = None
+
+    @property
+    def next_ordinal(self) -> int:
+        """The ordinal that :meth:`begin` returns next."""
+        return self._ordinal + 1
+
+    def begin_all(self, requests: Sequence[Subscribe]) -> bool:
+        """Call :meth:`begin` for these, whose ids differ, if it accepts them all; return whether that is so."""
+        if len(self._ordinals) + len(requests) > self._limits.subscriptions:
+            return False
+        for request in requests:
+            if request.id in self._ordinals:
+                return False
+        for request in requests:
+            self._ordinal += 1
+            self._ordinals[request.id] = self._ordinal
+        return True
 
     def begin(self, subscription_id: str, ack: AckMode, destination: str | None = None) -> int:
         """Add a subscription; return its ordinal, which is unique in the connection.

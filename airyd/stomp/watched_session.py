@@ -6,7 +6,7 @@ connections that are not traced check nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from airyd.stomp.frames import Frame
@@ -30,11 +30,15 @@ class WatchedSession(Session):
 
     observers: dict[object, FrameObserver]
 
-    def receive(self, data: bytes) -> list[Request]:
+    def receive(self, data: bytes) -> Sequence[Request]:
         """See ``Session``."""
-        if data and self._parser.is_between_frames and not data.strip(b"\r\n"):
+        if data and self._need_parser().is_between_frames and not data.strip(b"\r\n"):
             self._report(Frame(HEARTBEAT_COMMAND))
         return super().receive(data)
+
+    def _recall(self, data: bytes) -> Sequence[Request]:
+        """Return nothing: the observers get the frames of all requests."""
+        return ()
 
     def _to_request(self, frame: Frame) -> Request:
         self._report(frame)

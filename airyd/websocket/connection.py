@@ -48,7 +48,6 @@ and starts no timers. All deadlines are on one timer wheel (``airyd.client.timer
 from __future__ import annotations
 
 import zlib
-from codecs import utf_8_decode
 from typing import Any, Final, cast
 
 from autobahn.exception import PayloadCorruptError
@@ -71,39 +70,10 @@ from airyd.websocket.deflate import EXTENSION, Inflater
 from airyd.websocket.frames import unmask, whole_messages
 from airyd.websocket.handshake import HandshakePolicy, OpeningHandshake
 from airyd.websocket.transport import READ_BYTES, DirectServer, hides_client
+from airyd.websocket.usual_heads import UsualHeads
+from airyd.websocket.utf8_validator import Utf8Validator
 
 _FIRST_CONTROL: Final = 8  # the lowest opcode of a control frame (RFC 6455, section 5.2)
-
-
-class Utf8Validator:
-    """Validates the text of a message piece by piece with Python's decoder; Autobahn calls its methods."""
-
-    __slots__ = ("_begun", "_count")
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Start a message."""
-        self._begun = b""  # the bytes of an incomplete character
-        self._count = 0
-
-    def validate(self, piece: bytes) -> tuple[bool, bool, int, int]:
-        """Validate a piece; return a tuple in the form of Autobahn's validator.
-
-        It says whether the piece is valid, whether it ends with a complete character, and, two times, how many bytes of
-        the message come before the first incomplete or invalid character.
-        """
-        data = self._begun + piece
-        try:
-            _, read = utf_8_decode(data, "strict", False)
-        except UnicodeDecodeError as error:
-            return False, False, self._count + error.start, self._count + error.start
-        self._begun = data[read:]
-        self._count += read
-        if b"\xed\xa0" <= self._begun < b"\xee":  # half a surrogate pair, which Python refuses only with the third byte
-            return False, False, self._count, self._count
-        return True, not self._begun, self._count, self._count
 
 
 class _MessageInflater(Inflater):
@@ -185,7 +155,7 @@ class WebSocketConnection(WebSocketServerProtocol):
     )
 
     factory: WebSocketConnectionFactory
-    transport: Connection  # or, on TLS, an object with the same methods
+    transport: Connection  # or, behind the PROXY protocol, an object with the same methods
     _client: Client
     _perMessageCompress: _MessageInflater | None  # type: ignore[assignment]  # Autobahn's type knows only None
     _isMessageCompressed: bool
@@ -253,7 +223,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.is_paused = False
         self._perMessageCompress = None
         self._forwarded: str | None = None
-        self._handshake: OpeningHandshake | None = OpeningHandshake(self.factory.policy, self.factory.reactor.seconds())
+        self._handshake: OpeningHandshake | None = None
         del self.__dict__  # an empty one would take 64 bytes
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -304,23 +274,40 @@ class WebSocketConnection(WebSocketServerProtocol):
         self._client.heard()
         if self.state == self.STATE_CONNECTING:
             data = self._shake_hands(data)
+        elif not self.data and self._is_between_messages:
+            messages, end = whole_messages(data)
+            if messages:
+                self.onMessageFrameData(messages[0] if len(messages) == 1 else b"".join(messages))
+                data = data[end:]
         if data and self.state != self.STATE_CLOSED:
             self.data += data
             if not self._has_more:  # else a later turn reads it; TLS may deliver bytes after reading was paused
                 self._read_frames()
 
+    @property
+    def _is_between_messages(self) -> bool:
+        """Whether neither a frame nor a message has begun."""
+        inflater = self._perMessageCompress
+        is_inflating = inflater is not None and inflater is not _NO_MESSAGE
+        return self.current_frame is None and not self.inside_message and not is_inflating
+
     def _shake_hands(self, data: bytes) -> bytes:
         """Read a piece of the opening request; when that is complete, answer it and return the bytes after it."""
-        assert self._handshake is not None  # noqa: S101  # the opening is not taken before the handshake is done
-        try:
-            accepted = self._handshake.read(data)
-        except RequestRefused as refused:
-            self._learn_address(self._handshake)
-            self.refuse(refused)
-            return b""
+        is_first = self._handshake is None
+        accepted = self.factory.usual_heads.accept(data) if is_first else None
         if accepted is None:
-            return b""
-        self._learn_address(self._handshake)
+            handshake = self._need_handshake()
+            try:
+                accepted = handshake.read(data)
+            except RequestRefused as refused:
+                self._learn_address(handshake)
+                self.refuse(refused)
+                return b""
+            if accepted is None:
+                return b""
+            if is_first:  # else a reload may have replaced the policy meanwhile
+                self.factory.usual_heads.remember(data, accepted)
+            self._learn_address(handshake)
         if self.factory.refusal is not None:
             self.refuse(self.factory.refusal)
             return b""
@@ -332,8 +319,13 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.write(accepted.answer)
         self.state = self.STATE_OPEN
         self._client.opened(accepted.agent)
-        self.opened(self.factory.reactor.seconds() - self._handshake.begun)
+        self.opened(self.factory.reactor.seconds() - self._client.opened_at)
         return accepted.rest
+
+    def _need_handshake(self) -> OpeningHandshake:
+        if self._handshake is None:
+            self._handshake = OpeningHandshake(self.factory.policy)
+        return self._handshake
 
     def _learn_address(self, handshake: OpeningHandshake) -> None:
         """Take the client's address from the request, if the peer is a trusted proxy."""
@@ -475,18 +467,29 @@ class WebSocketConnection(WebSocketServerProtocol):
 class WebSocketConnectionFactory(ServerFactory):
     """The factory of connections, with what they share.
 
-    :ivar policy: decides which opening handshakes are accepted; a reload replaces it
+    :ivar usual_heads: the heads of accepted opening handshakes
     :ivar refusal: refuses all of them, if it is not None
     """
 
     noisy = False
+    #: Whether ``buildProtocol`` needs its argument.
+    uses_address = False
     #: Autobahn reads it for each frame.
     isServer = True
 
     def __init__(self, policy: HandshakePolicy, reactor: IReactorTime) -> None:
-        self.policy = policy
+        self.usual_heads = UsualHeads(policy)
         self.refusal: RequestRefused | None = None
         self.reactor = reactor
+
+    @property
+    def policy(self) -> HandshakePolicy:
+        """What decides which opening handshakes are accepted; a reload replaces it."""
+        return self.usual_heads.policy
+
+    @policy.setter
+    def policy(self, policy: HandshakePolicy) -> None:
+        self.usual_heads = UsualHeads(policy)
 
     def acceptableProtocols(self) -> list[bytes]:
         """See ``IProtocolNegotiationFactory``."""

@@ -75,7 +75,9 @@ def unmask(payload: bytes, mask: bytes, offset: int = 0) -> bytes:
     """
     length = len(payload)
     start = offset % _MASK_BYTES
-    key = (mask[start:] + mask[:start]) * (length // _MASK_BYTES + 1)
+    if start:
+        mask = mask[start:] + mask[:start]
+    key = mask * (length // _MASK_BYTES + 1)
     return (int.from_bytes(payload) ^ int.from_bytes(key[:length])).to_bytes(length)
 
 

@@ -6,7 +6,7 @@ content for a proxy, so that a header could be hidden in another.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,10 @@ _VERSION: Final = "13"
 #: 16 bytes in base64 (RFC 6455, section 4.1).
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
 #: What a server appends to the key before it hashes it (RFC 6455, section 4.2.2).
-_KEY_SUFFIX: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_KEY_SUFFIX: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SERVER: Final = f"airyd/{__version__}"
+#: What follows the value of ``Sec-WebSocket-Accept`` in the response that accepts.
+ACCEPT_END: Final = b"\r\n\r\n"
 
 
 class HandshakePolicy(NamedTuple):
@@ -91,15 +93,13 @@ class HandshakeAccepted(NamedTuple):
 class OpeningHandshake:
     """One client's opening handshake, which is kept until the client's CONNECT takes the opening.
 
-    :param begun: when the connection was made, in seconds of the reactor
     :ivar opening: the request's headers that may hold credentials, if its origin may connect
     :ivar forwarded: the header in which a proxy passes on the client's address, if any proxy is trusted
     """
 
-    __slots__ = ("_policy", "_reader", "begun", "forwarded", "opening")
+    __slots__ = ("_policy", "_reader", "forwarded", "opening")
 
-    def __init__(self, policy: HandshakePolicy, begun: float) -> None:
-        self.begun = begun
+    def __init__(self, policy: HandshakePolicy) -> None:
         self._policy = policy
         self._reader: RequestHeadReader | None = None
         self.opening = NO_OPENING
@@ -159,14 +159,20 @@ class OpeningHandshake:
 
 def _switching_protocols(request: HandshakeRequest, extensions: str | None) -> bytes:
     """Return the HTTP response that accepts an opening handshake (RFC 6455, section 4.2.2)."""
-    # The key is the client's nonce, and the hash protects no secret.
-    digest = hashlib.sha1((request.key + _KEY_SUFFIX).encode(), usedforsecurity=False).digest()
     extension_line = "" if extensions is None else f"Sec-WebSocket-Extensions: {extensions}\r\n"
     subprotocol_line = "" if request.subprotocol is None else f"Sec-WebSocket-Protocol: {request.subprotocol}\r\n"
-    return (
+    head = (
         f"HTTP/1.1 101 Switching Protocols\r\nServer: {_SERVER}\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
-        f"{extension_line}{subprotocol_line}Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}\r\n\r\n"
-    ).encode()
+        f"{extension_line}{subprotocol_line}Sec-WebSocket-Accept: "
+    )
+    return head.encode() + accept_key(request.key.encode()) + ACCEPT_END
+
+
+def accept_key(key: bytes) -> bytes:
+    """Return the value of ``Sec-WebSocket-Accept`` for a client's key (RFC 6455, section 4.2.2)."""
+    # The key is the client's nonce, and the hash protects no secret.
+    digest = hashlib.sha1(key + _KEY_SUFFIX, usedforsecurity=False).digest()
+    return binascii.b2a_base64(digest, newline=False)
 
 
 def read_opening_handshake(head: RequestHead, paths: Sequence[str]) -> HandshakeRequest:

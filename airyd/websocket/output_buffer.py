@@ -1,8 +1,9 @@
 """The output buffer of a client, and its limits, which end a client that reads too slowly.
 
-Bytes that a socket does not take at once wait in the transport's buffer. It has two limits: ``Limits.buffered`` bytes,
-and two ping intervals without progress. A client that exceeds one of them gets the ERROR ``client too slow`` and the
-close code 1013.
+Bytes that a socket does not take at once wait in the transport's buffer. When it has more than
+``Limits.buffered_mark`` bytes, the client reads further events from the history, at its own pace, if the source keeps
+one. The buffer has two limits: ``Limits.buffered`` bytes, and two ping intervals without progress. A client that
+exceeds one of them gets the ERROR ``client too slow`` and the close code 1013.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _SLOW: Final = 1.0
 class OutputBuffer:
     """Counts and limits the bytes that wait to be sent to one client; the transport holds them.
 
-    It exists while bytes wait, and at most two ping intervals longer: an idle connection has none, and under TLS, where
-    each send is in the buffer for a turn of the reactor, not every send costs an entry of the timer wheel.
+    It exists while bytes wait, and at most two ping intervals longer: an idle connection has none, and behind the PROXY
+    protocol, where each send waits for a turn of the reactor, not every send costs an entry of the timer wheel.
 
     :param drop: called when no bytes wait; must call :meth:`close`
     """
@@ -47,12 +48,15 @@ class OutputBuffer:
 
     def write(self, data: bytes) -> None:
         """Send after the waiting bytes; end the client if those would become too many."""
-        most, waiting = self._context.limits.buffered, self._client.channel.buffered
-        if self._client.is_over or waiting + len(data) <= most:
+        limits, waiting = self._context.limits, self._client.channel.buffered
+        if self._client.is_over or waiting + len(data) <= limits.buffered:
             if not waiting:
                 self._fill()
             self._transport.write(data)
+            if waiting > limits.effective_mark and not self._client.is_over:
+                self._client.fall_behind()
         else:
+            most = limits.buffered
             self._end_client(f"More than {most} bytes wait for you; read faster, or resume.")
 
     def write_rest(self, rest: bytes) -> None:

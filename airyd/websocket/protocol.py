@@ -55,15 +55,16 @@ class StompWebSocket(WebSocketConnection):
         self._deadline: Timer | None = None
         self._output_buffer: OutputBuffer | None = None
         self._close_kind: str | None = None
-        below = direct_of(self.transport)  # the TCP or unix connection, without TLS around it
+        below = direct_of(self.transport)  # the TCP or unix connection, without wrappers
         if below is not None:
             below.observer = self
             self._open_direct()
-        self._client = Client(context, self, websocket_framing)
-        context.metrics.connections += 1
-        context.metrics.connections_opened += 1
-        self.factory.channels[self._client.number] = self
-        if context.metrics.connections_opened % garbage.CONNECTIONS_PER_FREEZE == 0:
+        self._client = client = Client(context, self, websocket_framing)
+        metrics = context.metrics
+        metrics.connections += 1
+        metrics.connections_opened += 1
+        self.factory.channels[client.number] = self
+        if metrics.connections_opened % garbage.CONNECTIONS_PER_FREEZE == 0:
             garbage.spare()
         super().connectionMade()
 
@@ -127,10 +128,10 @@ class StompWebSocket(WebSocketConnection):
         self._client.direct_changed()
 
     def _open_direct(self) -> None:
-        # Under TLS or the PROXY protocol, bytes must go through the upper transport.
-        transport = self.transport
-        if direct_of(transport) is transport and not getattr(transport, "TLS", False):
-            self.direct = transport.socket.send
+        # Behind the PROXY protocol, bytes must go through the upper transport.
+        below = direct_of(self.transport)
+        if below is self.transport:
+            self.direct = below.direct
 
     def direct_replaced(self) -> None:
         """Use another ``direct`` from now on, because the class of this connection has changed."""
@@ -193,8 +194,7 @@ class StompWebSocket(WebSocketConnection):
 
     def refuse(self, refused: RequestRefused) -> None:
         """See ``WebSocketConnection``."""
-        assert self._handshake is not None  # noqa: S101  # kept until CONNECT
-        self.write(self._handshake.refusal(refused))
+        self.write(self._need_handshake().refusal(refused))
         status = int(refused.status)
         self.factory.context.metrics.handshakes_refused[status] += 1
         self._log.info(

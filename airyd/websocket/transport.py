@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
 
-from twisted.internet import tcp, unix
+from twisted.internet import main, tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IListeningPort, IProtocol, IReactorFDSet
+from twisted.internet.interfaces import IProtocol, IReactorFDSet
 from twisted.python.failure import Failure
 
 #: Bytes that one read takes. A turn of the reactor reads once from each client, and Twisted's 64 KiB hold 10,000
@@ -61,6 +61,11 @@ class _Direct:
     _tempDataLen: int
 
     @property
+    def direct(self) -> Callable[[bytes], int]:
+        """A function that sends bytes at once, while none are queued: like ``socket.send``, it may take a part."""
+        return self.socket.send
+
+    @property
     def buffered(self) -> int:
         """Bytes that are queued."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
@@ -85,7 +90,12 @@ class _Direct:
 
 
 class DirectServer(_Direct, tcp.Server):
-    """A TCP connection; its attributes are in slots, and its names are built on demand, to save memory."""
+    """A TCP connection; its attributes are in slots, and its names are built on demand, to save memory.
+
+    :ivar polled: the events that its poller waits for (``airyd.websocket.poller``); 0 with another reactor
+    """
+
+    protocol: Any
 
     __slots__ = (
         "_tempDataBuffer",
@@ -95,6 +105,7 @@ class DirectServer(_Direct, tcp.Server):
         "dataBuffer",
         "observer",
         "offset",
+        "polled",
         "protocol",
         "reactor",
         "server",
@@ -118,12 +129,33 @@ class DirectServer(_Direct, tcp.Server):
         self.dataBuffer = b""
         self.offset = 0
         self.observer = None
+        self.polled = 0
         self.protocol = protocol
         self.reactor = reactor
         self.server = server
         self.socket = sock
         self.connected = True
         self.startReading()
+
+    def doRead(self) -> Any:
+        """Read once, and pass it on (``IReadDescriptor``)."""
+        try:
+            data = self.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """End the connection (``IHalfCloseableDescriptor``).
+
+        No protocol of airyd's goes on with one half of it; Twisted asks, which takes 1 µs.
+        """
+        self.connectionLost(reason)
 
     @property
     def _addressType(self) -> type[IPv4Address] | type[IPv6Address]:  # type: ignore[override]  # Twisted only reads it
@@ -156,17 +188,6 @@ class DirectUnixServer(_Direct, unix.Server):
     """A connection on a unix socket."""
 
     observer: BufferObserver | None = None
-
-
-def make_direct(port: IListeningPort) -> IListeningPort:
-    """Make a listening port use these transports for its connections, by ``Port.transport``."""
-    if isinstance(port, unix.Port):
-        port.transport = DirectUnixServer
-    elif isinstance(port, tcp.Port):
-        port.transport = DirectServer
-        # Accepted sockets inherit this option; Autobahn would set it on each connection, in 2 µs.
-        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-    return port
 
 
 def keep_alive(listening: socket.socket) -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import cast
 
 from airyd.runtime import early_signals
+from airyd.runtime import garbage_collection as garbage
 
 
 def main() -> None:
@@ -16,6 +17,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     early_signals.hold(signal.SIGTERM)
+    garbage.pause()
     # Import the slow modules only after the signals are held.
     from airyd.workers.messages import read_start
 
@@ -32,7 +34,6 @@ def main() -> None:
 
     from airyd.errors import ConfigurationError
     from airyd.interfaces import IServerReactor
-    from airyd.runtime import garbage_collection as garbage
     from airyd.runtime.log_levels import LogLevels
     from airyd.runtime.logs import LogPolicy
     from airyd.runtime.process import on_sigterm, set_clock, set_threads

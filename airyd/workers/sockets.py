@@ -28,7 +28,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from airyd.tls import ReplaceableTls
-from airyd.websocket.transport import keep_alive, make_direct
+from airyd.websocket.accepting import make_direct
+from airyd.websocket.transport import keep_alive
 
 
 class ListeningSockets:

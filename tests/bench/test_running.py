@@ -28,7 +28,7 @@ from bench.hundred_thousand import HundredThousand
 from bench.instructions import kept
 from bench.intake import Intake
 from bench.logins import LOGIN, airy_token, bad_token, logins
-from bench.measure import Wsload
+from bench.measure import Driver, Wsload
 from bench.nodes import Shape
 from bench.private import ClosedLoop, Private, PrivateIdle
 from bench.private_load import Clients, PrivateClients
@@ -36,6 +36,8 @@ from bench.private_scenarios import private, private_streams
 from bench.private_streams import private_body, user
 from bench.scenarios import AIRYD, AUTOBAHN, CPU, MEMORY, QUICK, WIRE, Contender, Scenario, Size
 from bench.servers import ROOT, Server, ServerFailed, running, server_for
+from bench.tls import TlsFanout, TlsHandshakes, TlsIdle
+from bench.tls_scenarios import tls
 
 _PAUSE = """
 import gc
@@ -124,6 +126,22 @@ class ServerTests(SynchronousTestCase):
             self.assertEqual(measured.faults, (), contender.name)
             self.assertIn(CPU, measured.values)
 
+    def test_tls(self) -> None:
+        """Every way with TLS, of airyd and of the proxies."""
+        known = {scenario.name: scenario for scenario in tls()}
+        driver: Driver
+        for name, driver, load, ways in (
+            ("tls-saturated", TlsFanout(self.core, self.core, 0.2), ("20", "2"), slice(None)),
+            ("tls-handshakes-resumed", TlsHandshakes(self.core, self.core), ("20",), slice(None)),
+            ("tls-idle", TlsIdle(self.core, self.core), ("20",), slice(-1, None)),
+        ):
+            scenario = replace(known[name], load=load)
+            for contender in scenario.contenders[ways]:
+                measured = driver.measure(scenario, contender, server_of(contender))
+                self.assertEqual(measured.faults, (), contender)
+                for figure in scenario.figures:
+                    self.assertIsNotNone(measured.value(figure), figure)
+
     def test_private(self) -> None:
         """Each client gets its own events."""
         scenario = private(QUICK)
@@ -201,11 +219,11 @@ class ServerTests(SynchronousTestCase):
         subscriber.socket.close()
 
     def test_nodes(self) -> None:
-        costs = nodes.measure(Shape(redis=2, nodes=1, subscribers=2), events=60, rate=1000)
+        costs = nodes.measure(Shape(redis=2, processes=1, subscribers=2, rate=600.0), seconds=0.1)
         self.assertEqual(len(costs.redis), 2)
         self.patch(nodes, "PATIENCE", 0.5)
-        self.patch(nodes, "_publish", lambda connections, events, rate: None)
-        error = self.assertRaises(ServerFailed, nodes.measure, Shape(1, 1, 1), 10, 1000)
+        self.patch(nodes, "_publish", lambda connections, rate, seconds: 10)
+        error = self.assertRaises(ServerFailed, nodes.measure, Shape(1, 1, 1, 100.0), 0.1)
         self.assertEqual(str(error), "0 deliveries instead of 10")
 
     def test_pauses(self) -> None:

@@ -11,18 +11,26 @@ from tests.chaos.walk import Walk
 from tests.integration.daemon import Daemon
 from tests.sources.redis.server import RedisServer
 
-WALKS = 300
-
 
 @pytest.mark.integration
 class ResumeTests(SynchronousTestCase):
-    """Many random interleavings, each on its own destination."""
+    """Many random interleavings, each on its own destination.
+
+    Each run of a client has the ledger's events from its position on; a resume that can be proved succeeds.
+    """
 
     def test_random_interleavings(self) -> None:
-        """Each run of a client has the ledger's events from its position on; a resume that can be proved succeeds."""
+        self.check(walks=60)
+
+    @pytest.mark.long
+    def test_many_random_interleavings(self) -> None:
+        self.check(walks=300)
+
+    def check(self, walks: int) -> None:
+        """Take random walks, with the seeds from 0 on."""
         redis = RedisServer()
         self.addCleanup(redis.close)
-        destinations = [f"/queue/walk/{number}" for number in range(WALKS)]
+        destinations = [f"/queue/walk/{number}" for number in range(walks)]
         options = (
             f"--source=redis://127.0.0.1:{redis.port}",
             "--auth=anonymous:send",

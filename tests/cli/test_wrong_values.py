@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -317,7 +318,7 @@ class WrongValueTests(SynchronousTestCase):
             result = run(MemoryReactorClock(), *argv)
             raise self.failureResultOf(result, SystemExit).value
 
-        self.patch(command, "react", react)
+        self.patch(task, "react", react)
         self.patch(command, "interruptible_by_reactor", lambda reactor, work: Deferred.fromCoroutine(work))
         self.patch(command, "_console", console)
         out, err = Screen(), Screen()

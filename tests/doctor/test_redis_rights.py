@@ -56,6 +56,7 @@ class RightsTests(OwnServerCase):
                 ("client|id", Level.FAILURE),
                 ("client|unblock", Level.WARNING),
                 ("xinfo|stream", Level.FAILURE),
+                ("eval_ro", Level.WARNING),
                 ("xread", Level.FAILURE),
                 ("xrange", Level.FAILURE),
                 ("xrevrange", Level.WARNING),

@@ -10,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import StompError
 from airyd.events import Event
 from airyd.hub.replay import ReplayCursor, Window
+from airyd.hub.shared_pages import SharedPages
+from airyd.limits import KIB
 from airyd.metrics import Metrics
 from tests.model.twin import Twin, event_id
 
@@ -26,6 +28,7 @@ class FakeSubscription:
     def __init__(self, twin: Twin) -> None:
         self.twin = twin
         self.buffered = 0
+        self.buffered_mark: int | None = 128 * KIB
         self.now = 0.0
         self.said: list[int | str] = []
         self.hidden: set[int] = set()
@@ -65,7 +68,7 @@ class FakeSubscription:
         """Call back at once."""
         call()
 
-    def later(self, call: Callable[[], None]) -> None:
+    def later(self, call: Callable[[], None], seconds: float = 0.0) -> None:
         """Wait for :meth:`ReplayCase.turn`."""
         self.calls.append(call)
 
@@ -96,7 +99,7 @@ class ReplayCase(SynchronousTestCase):
     def replay(self, last: int, prefetch: int | None = None) -> ReplayCursor:
         """Return a replay that has not begun."""
         window = None if prefetch is None else Window(prefetch)
-        return ReplayCursor(self.twin, NAME, event_id(last), self.subscription, window, self.metrics)
+        return ReplayCursor(SharedPages(self.twin), NAME, event_id(last), self.subscription, window, self.metrics)
 
     def live(self, prefetch: int) -> ReplayCursor:
         """Return a replay with a window, from where the feed is."""

@@ -8,7 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import StompError
 from airyd.events import MESSAGE, Event
-from airyd.hub.fanout import BATCH_BYTES, Audience, Counter, MemberGroup, Recipients
+from airyd.hub.batches import BATCH_BYTES
+from airyd.hub.fanout import Audience, Counter
+from airyd.hub.recipients import MemberGroup, Recipients
 from airyd.metrics import Metrics
 from airyd.stomp.message import message_head, message_tail
 from airyd.stomp.spec import Version
@@ -30,7 +32,7 @@ def body(number: int, size: int = 0) -> bytes:
 
 
 class Member:
-    """A member of a group, with a channel of its own (``airyd.hub.fanout.Member``)."""
+    """A member of a group, with a channel of its own (``airyd.hub.recipients.Member``)."""
 
     def __init__(self, channel: MemoryChannel) -> None:
         self.channel = channel
@@ -40,7 +42,7 @@ class Member:
         self.events = 0
 
     def count_events(self, count: int) -> None:
-        """See ``airyd.hub.fanout.Member``."""
+        """See ``airyd.hub.recipients.Member``."""
         self.events += count
 
 
@@ -96,7 +98,7 @@ class FanoutCase(SynchronousTestCase):
     def append(self, *numbers: int, size: int = 0) -> None:
         """Add events to the pending ones."""
         for number in numbers:
-            self.audience.append([tail(number, size)], 0)
+            self.audience.append([tail(number, size)], 0, f"{number - 1}")
 
     def flush(self) -> None:
         """Send the pending events to all members."""
@@ -143,10 +145,10 @@ class FlushTests(FanoutCase):
     def test_the_first_of_a_batch_is_told(self) -> None:
         """The time of the first event counts as the time of the flush."""
         self.join()
-        self.assertEqual([self.audience.append([tail(now)], now) for now in (7, 8, 9)], [True, False, False])
+        self.assertEqual([self.audience.append([tail(now)], now, "") for now in (7, 8, 9)], [True, False, False])
         self.flush()
         self.assertEqual(self.audience.flushed_at, 7)
-        self.assertTrue(self.audience.append([tail(10)], 10))
+        self.assertTrue(self.audience.append([tail(10)], 10, ""))
 
     def test_counts(self) -> None:
         channels = [self.join()[1], self.join()[1], self.join(tls=True)[1]]

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.hub.batches import write
 from airyd.hub.destination import Destination
-from airyd.hub.fanout import Audience, Group, Recipients, write
+from airyd.hub.fanout import Audience, Group
 from airyd.hub.filter_index import FilterIndex
 from airyd.hub.hub import Hub
+from airyd.hub.recipients import Recipients
 from airyd.stomp import message as encoding
 from airyd.websocket import frames as wsframe
 from airyd.websocket.protocol import StompWebSocket

@@ -86,7 +86,8 @@ class WindowedTests(ReplayCase):
         self.answer()
         self.assert_said(1)
         self.twin.evict(NAME, 2)
-        for _ in range(PROBE_EVERY):
+        for now in range(PROBE_EVERY):
+            self.subscription.now = replay.PROBE_SECONDS * now
             self.publish(1)
             self.feed(live, 1)
         self.answer()
@@ -127,6 +128,7 @@ class WindowedTests(ReplayCase):
         live = self.probed()
         self.answer(fails=True)
         self.publish(1)
+        self.subscription.now += replay.PROBE_SECONDS
         self.feed(live, 1)
         self.answer()
         self.assert_said(1)

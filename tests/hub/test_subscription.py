@@ -7,7 +7,8 @@ from unittest.mock import patch
 
 from twisted.internet.defer import fail
 
-from airyd.errors import Fault, SourceUnavailable
+from airyd.errors import SourceUnavailable
+from airyd.hub.replay import RETRY_SECONDS
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED
 from airyd.stomp.spec import AckMode, Version
 from tests.model.twin import Prompt, event_id
@@ -138,9 +139,12 @@ class AcknowledgedTests(DestinationCase):
         self.assertEqual(self.metrics.bytes_out, len(peer.channel.wire) - before)
 
     def test_source_is_away_while_it_reads_on(self) -> None:
+        """The client waits until the source is back."""
         peer = self.client(Version.V1_2, AckMode.CLIENT, prefetch=1)
         self.bring(b"1", b"2")
         with patch.object(self.twin, "replay", lambda *_: fail(SourceUnavailable("unreachable"))):
             peer.subscriptions[0].settle(peer.channel.frames[-1].headers["message-id"])
-            self.clock.advance(0)
-        self.assertEqual((peer.faults, self.twin.watched), ([Fault.SOURCE_UNAVAILABLE], set()))
+            self.clock.pump([0, *[RETRY_SECONDS] * 20])
+        self.assertEqual((peer.faults, peer.bodies), ([], [b"1"]))
+        self.clock.advance(RETRY_SECONDS)
+        self.assertEqual((peer.faults, peer.bodies), ([], [b"1", b"2"]))

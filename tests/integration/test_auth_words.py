@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IAuthenticatorParser
 from tests.auth.case import authenticator
-from tests.integration.daemon import start_twistd
+from tests.integration.forking import CommandLine, run_forked
 from tests.leaks import MARK, leaks
-from tests.patience import PATIENCE
 
 #: The files and environment variables in the wrong values.
 FILES: Final = {"empty": "", "short": MARK, "text": f"{MARK} is not a key, but it is as long as one must be"}
@@ -105,11 +103,6 @@ class AuthWordsTests(SynchronousTestCase):
         """Replace ``FILE/`` by the folder's path."""
         return text.replace("FILE/", f"{self.directory}/")
 
-    def start(self, spec: str) -> subprocess.Popen[str]:
-        """Start ``twistd -n airyd`` with this ``--auth``."""
-        loopback = "tcp:0:interface=127.0.0.1"
-        return start_twistd(f"--listen={loopback}", f"--admin={loopback}", f"--auth={spec}", environ=VARIABLES)
-
     def test_no_word_is_forgotten(self) -> None:
         known = {str(parser.name): words_of(str(parser.name)) for parser in getPlugins(IAuthenticatorParser)}
         self.assertEqual(known, {name: set(words) for name, words in WRONG.items()})
@@ -124,17 +117,18 @@ class AuthWordsTests(SynchronousTestCase):
     def test_the_program_ends(self) -> None:
         """The first spec of each word, and the first of the others, with the real ``twistd``."""
         cases = [found[0] for words in WRONG.values() for found in words.values()] + [OTHERS[0]]
+        ports = ("--listen=tcp:0:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1")
+        results = run_forked(
+            [
+                CommandLine(("-n", "--pidfile=", "airyd", *ports, f"--auth={self.filled(spec)}"), environ=VARIABLES)
+                for spec, _ in cases
+            ],
+            self.directory,
+        )
         failures = []
-        for start in range(0, len(cases), 4):
-            running = [(spec, hint, self.start(self.filled(spec))) for spec, hint in cases[start : start + 4]]
-            for spec, hint, process in running:
-                try:
-                    said, _ = process.communicate(timeout=PATIENCE)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    said = f"it runs: {process.communicate()[0]}"
-                lines = said.splitlines()
-                as_wanted = len(lines) == 1 and lines[0].startswith("airyd: ") and self.filled(hint) in lines[0]
-                if process.returncode != 1 or not as_wanted or leaks(said):
-                    failures.append(f"{spec}: status {process.returncode}, wanted one line with {hint!r}: {lines[-3:]}")
+        for (spec, hint), (status, said) in zip(cases, results, strict=True):
+            lines = said.splitlines()
+            as_wanted = len(lines) == 1 and lines[0].startswith("airyd: ") and self.filled(hint) in lines[0]
+            if status != 1 or not as_wanted or leaks(said):
+                failures.append(f"{spec}: status {status}, wanted one line with {hint!r}: {lines[-3:]}")
         self.assertEqual([], failures, "\n".join(failures))

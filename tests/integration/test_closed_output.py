@@ -12,25 +12,31 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.daemon import TWISTD, environment
+from tests.integration.forking import CommandLine, run_forked
 from tests.patience import PATIENCE
 
 _AIRYD: Final = ("-m", "airyd.cli")
 _TWISTD: Final = ("-c", TWISTD, "airyd")
 _NO_PORTS: Final = ("--listen=tcp:0:interface=127.0.0.1", "--admin=none")
+#: The environment of all programs.
+_VARIABLES: Final = {"SECRET": "x" * 32}
 #: All texts that a program prints and then exits.
-_PROGRAMS: Final[Sequence[Sequence[str]]] = [
-    *((*_AIRYD, word) for word in ("--help", "--version")),
-    *((*_AIRYD, command, "--help") for command in ("tail", "publish", "token", "revoke", "config", "doctor", "serve")),
-    *((*_AIRYD, "serve", word) for word in ("--version", "--help-sources", "--help-auth")),
-    (*_AIRYD, "completion", "bash"),
-    (*_AIRYD, "config", "show"),
-    (*_AIRYD, "asyncapi"),
-    (*_AIRYD, "openapi"),
-    (*_AIRYD, "doctor", "--help-sources"),
-    (*_AIRYD, "doctor", "--source=memory:", *_NO_PORTS),
-    (*_AIRYD, "token", "--secret-env=SECRET", "ann"),
-    *((*_TWISTD, word) for word in ("--help", "--version", "--help-sources", "--help-auth")),
-    ("-m", "airyd", "--help"),
+_PROGRAMS: Final[Sequence[tuple[str, Sequence[str]]]] = [
+    *(("airyd", (word,)) for word in ("--help", "--version")),
+    *(
+        ("airyd", (command, "--help"))
+        for command in ("tail", "publish", "token", "revoke", "config", "doctor", "serve")
+    ),
+    *(("airyd", ("serve", word)) for word in ("--version", "--help-sources", "--help-auth")),
+    ("airyd", ("completion", "bash")),
+    ("airyd", ("config", "show")),
+    ("airyd", ("asyncapi",)),
+    ("airyd", ("openapi",)),
+    ("airyd", ("doctor", "--help-sources")),
+    ("airyd", ("doctor", "--source=memory:", *_NO_PORTS)),
+    ("airyd", ("token", "--secret-env=SECRET", "ann")),
+    *(("twistd", ("airyd", word)) for word in ("--help", "--version", "--help-sources", "--help-auth")),
+    ("python -m airyd", ("--help",)),
 ]
 
 
@@ -40,7 +46,7 @@ class ClosedOutputTests(SynchronousTestCase):
 
     def run_into(self, output: int, program: Sequence[str], unbuffered: str) -> tuple[int, str]:
         """Return the exit status and standard error of a program with this standard output."""
-        variables: Mapping[str, str] = {**environment(), "SECRET": "x" * 32, "PYTHONUNBUFFERED": unbuffered}
+        variables: Mapping[str, str] = {**environment(), **_VARIABLES, "PYTHONUNBUFFERED": unbuffered}
         done = subprocess.run(
             [sys.executable, "-W", "error", *program],
             stdin=subprocess.DEVNULL,
@@ -57,9 +63,11 @@ class ClosedOutputTests(SynchronousTestCase):
         reading, writing = os.pipe()
         os.close(reading)
         self.addCleanup(os.close, writing)
-        for program in _PROGRAMS:
-            self.assertEqual(self.run_into(writing, program, ""), (1, ""), program)
-        self.assertEqual(self.run_into(writing, _PROGRAMS[0], "1"), (1, ""))
+        commands = [CommandLine(words, program, _VARIABLES) for program, words in _PROGRAMS]
+        results = run_forked(commands, output=writing, flags=("-W", "error"), to_the_end=True)
+        for command, result in zip(commands, results, strict=True):
+            self.assertEqual(result, (1, ""), command)
+        self.assertEqual(self.run_into(writing, (*_AIRYD, "--help"), "1"), (1, ""))
         self.assertEqual(self.run_into(writing, (*_TWISTD, "--help"), "1"), (1, ""))
 
     def test_full_disk(self) -> None:

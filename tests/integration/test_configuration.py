@@ -15,6 +15,7 @@ from types import MappingProxyType
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.daemon import COMPLAINTS, environment, read_until, start_twistd
+from tests.integration.forking import CommandLine, run_forked
 from tests.leaks import MARK, leaks
 from tests.patience import PATIENCE
 
@@ -136,10 +137,14 @@ class WaysTests(ConfigurationCase):
             ),
         ):
             file = self.file(content)
-            for program in ((), *FOREGROUND):
-                process = self.start(f"--config={file}", environ=environ, program=program)
-                said, _ = process.communicate(timeout=PATIENCE)
-                self.assertEqual((process.returncode, len(said.splitlines())), (1, 1), said)
+            words = [f"--config={file}"]
+            ways = [
+                CommandLine(["-n", "--pidfile=", "airyd", *words], "twistd", environ),
+                CommandLine(["serve", *words], "airyd", environ),
+                CommandLine(words, "python -m airyd", environ),
+            ]
+            for status, said in run_forked(ways, self.folder):
+                self.assertEqual((status, len(said.splitlines())), (1, 1), said)
                 self.assertTrue(said.startswith(expected.format(file=file)), said)
 
 

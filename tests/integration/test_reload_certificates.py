@@ -96,8 +96,10 @@ class CertificateReloadTests(SynchronousTestCase):
         self.addCleanup(plain.close)
         plain.sendall(header)
         context = ssl.create_default_context(cafile=self.files.ca)
+        context.set_alpn_protocols(["h2", "http/1.1"])
         secure = context.wrap_socket(plain, server_hostname="localhost")
         self.addCleanup(secure.close)
+        self.assertEqual(secure.selected_alpn_protocol(), "http/1.1")
         return secure
 
     def assert_answers(self, connections: list[ssl.SSLSocket]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.integration.case import DaemonTestCase
 from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import Closed, Ended, RawClient
@@ -12,9 +14,9 @@ MOST = 400
 
 
 class SlowClientTests(DaemonTestCase):
-    """Clients with a small ``--buffered`` and a small receive buffer, and more events than both hold."""
+    """Clients with a small ``--buffered`` and a small receive buffer, and more events than both hold; no history."""
 
-    options = ("--buffered=200000", "--auth=anonymous:send")
+    options = ("--buffered=200000", "--auth=anonymous:send", "--source=memory:?history=0")
 
     def flood(self, fast: RawClient, first: int, count: int) -> None:
         """Publish ``count`` large events, each as soon as the fast client has the one before."""
@@ -110,6 +112,33 @@ class SlowClientTests(DaemonTestCase):
         self.assertEqual(numbers, list(range(len(numbers))))
         self.assertIn(code, (1013, None))
         other.disconnect()
+
+
+class LaterTests(DaemonTestCase):
+    """A feed with a history: clients that read too late get all from it."""
+
+    def test_read_later(self) -> None:
+        """Those that did not read get all events in order, then live ones; nobody is closed."""
+        slow = [self.connect(receive_buffer=4096) for _ in range(5)]
+        fast = self.connect()
+        for client in (*slow, fast):
+            client.subscribe(MESSAGE, "0")
+        for n in range(200):
+            self.daemon.publish(MESSAGE, body(MESSAGE, n, "x" * TEXT_SIZE))
+            self.assertEqual(number_of(fast.message("0").body), n)
+        metrics = self.daemon.metrics()
+        self.assertIn("airyd_clients_fell_behind_total 5.0", metrics)
+        self.assertIn("airyd_catching_up_clients 5.0", metrics)
+        (buffered,) = re.findall(r"(?m)^airyd_buffered_bytes (\S+)$", metrics)
+        self.assertLess(float(buffered), 5 * (128 * 1024 + 2 * TEXT_SIZE))
+        for client in slow:
+            self.assertEqual([number_of(client.message("0").body) for _ in range(200)], list(range(200)))
+        self.daemon.wait_for_metrics(catching_up_clients=0)
+        self.daemon.publish(MESSAGE, body(MESSAGE, 200))
+        for client in (*slow, fast):
+            self.assertEqual(number_of(client.message("0").body), 200)
+            client.disconnect()
+        self.assertIn("airyd_clients_fell_behind_total 5.0", self.daemon.metrics())
 
 
 class HistoryTests(DaemonTestCase):

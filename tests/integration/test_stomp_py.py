@@ -213,8 +213,9 @@ class StompPyBeatTests(StompPyCase):
     options = ("--heart-beat=2500,2500", "--heart-beat-grace=5")
 
     def test_both_ways(self) -> None:
-        for version in ["1.1", "1.2"]:
-            pair = _, listener = self.connection(version, heartbeats=(2500, 2500))
+        pairs = [self.connection(version, heartbeats=(2500, 2500)) for version in ("1.1", "1.2")]
+        for pair in pairs:
+            _, listener = pair
             for _ in range(3):
                 listener.wait("heartbeat")
             self.subscribe(pair, MESSAGE, "0")

@@ -13,13 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
+from tests.integration import test_slow
 from tests.integration.case import DaemonTestCase
 from tests.integration.chromium import Chromium
-from tests.integration.daemon import COMPLAINTS, read_until, start_twistd
+from tests.integration.daemon import COMPLAINTS, Daemon, read_until, start_twistd
 from tests.integration.node import NodeClient, body_of
-from tests.integration.payloads import MESSAGE, body
+from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import RawClient
 from tests.patience import PATIENCE
 from tests.sources.redis.certificates import Certificates
@@ -179,6 +180,84 @@ class WorkersTests(ClientTests):
         super().setUp()
 
 
+class SlowTests(TlsCase, test_slow.SlowClientTests):
+    """Clients that read slowly, over TLS."""
+
+    more = test_slow.SlowClientTests.options
+
+    def open(self, daemon: Daemon | None = None, **options: Any) -> RawClient:
+        """Open a WebSocket over TLS."""
+        client = RawClient(self.port, **options)
+        self.addCleanup(client.abort)
+        client.start_tls()
+        client.handshake()
+        return client
+
+    def test_lost(self) -> None:
+        """Clients close or reset the connection in the middle of events."""
+        self.daemon.wait_for_metrics(connections=0)
+        before = len(self.daemon.log)
+        staying = self.connect()
+        staying.subscribe(MESSAGE, "0")
+        for number in range(30):
+            client = self.connect()
+            client.subscribe(MESSAGE, "0")
+            self.daemon.publish(MESSAGE, body(MESSAGE, number, "x" * 20_000))
+            (client.abort, client.reset)[number % 2]()
+            self.assertEqual(number_of(staying.message("0").body), number)
+        staying.disconnect()
+        self.daemon.wait_for_metrics(connections=0)
+        self.assertEqual(COMPLAINTS.findall(self.daemon.log[before:]), [])
+
+
+class SessionTests(TlsCase):
+    """What TLS does between a client and the server after the first handshake."""
+
+    def resumed(self, context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession | None]:
+        """Connect with a session; return whether it was resumed, and the next one."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname="localhost", session=session) as secure,
+        ):
+            secure.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertTrue(secure.recv(100).startswith(b"HTTP/1.1 "))
+            return bool(secure.session_reused), secure.session
+
+    def test_tickets(self) -> None:
+        """A client that comes back resumes its session, with TLS 1.2 and 1.3."""
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = ssl.create_default_context(cafile=self.files.ca)
+            context.maximum_version = version
+            is_resumed, session = self.resumed(context, None)
+            for _ in range(2):
+                self.assertIsNotNone(session)
+                self.assertEqual(is_resumed, False)
+                is_resumed, session = self.resumed(context, session)
+                self.assertTrue(is_resumed, version)
+                is_resumed = False
+
+    def test_key_update(self) -> None:
+        """A client of TLS 1.3 asks for new keys (RFC 8446, section 4.6.3), and is served with them."""
+        with subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", "-CAfile", self.files.ca, "-tls1_3"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as client:
+            self.addCleanup(client.kill)
+            assert client.stdin is not None and client.stdout is not None
+            client.stdin.write(b"K\n")
+            client.stdin.flush()
+            said = b""
+            while b"KEYUPDATE" not in said:  # the command is done; input from now on goes to the server
+                line = client.stdout.readline()
+                self.assertTrue(line, said)
+                said += line
+            client.stdin.write(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            client.stdin.flush()
+            self.assertIn(b"HTTP/1.1 404 ", client.stdout.read())
+
+
 class NoTlsTests(TlsCase):
     """Connections without TLS, or with an unfinished handshake, are closed without a log line each."""
 
@@ -235,13 +314,14 @@ class TimeTests(TlsCase):
 
     def test_silent(self) -> None:
         """``--connect-timeout`` covers the TLS handshake, too."""
-        for said in (b"", b"\x16\x03\x01\x00\xff"):
-            with (
-                socket.create_connection(("127.0.0.1", self.port), PATIENCE) as plain,
-                contextlib.suppress(ConnectionResetError),  # the connection is gone all the same
-            ):
-                plain.sendall(said)
-                self.assertEqual(plain.recv(100), b"")
+        with contextlib.ExitStack() as stack:
+            silent = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", self.port), PATIENCE)) for _ in range(2)
+            ]
+            silent[1].sendall(b"\x16\x03\x01\x00\xff")
+            for plain in silent:
+                with contextlib.suppress(ConnectionResetError):  # the connection is gone all the same
+                    self.assertEqual(plain.recv(100), b"")
         self.daemon.wait_for_metrics(connections=0)
         self.wrapped()
 

@@ -5,9 +5,6 @@ The code's lists of options and parameters are compared with these tables, so th
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,53 +20,9 @@ from airyd.interfaces import IEventSourceParser
 from airyd.limits import LIMITS
 from airyd.sources import make_source
 from airyd.sources.routing import PARAMETER
-from tests.integration.daemon import environment
+from tests.integration.forking import CommandLine, run_forked
 from tests.leaks import MARK, leaks
 from tests.sources.support import make_context
-
-#: A program that forks, after all imports, a twistd for each command line, and prints how each ended. SIGALRM ends
-#: one that serves.
-PROGRAM: Final = """
-import gc, json, os, signal, sys, traceback
-import airyd.tap, airyd.auth.jwt.authenticator
-import airyd.sources.redis.url, airyd.sources.redis.tls, airyd.sources.sample.source
-import twisted.internet.endpoints, twisted.internet.epollreactor
-from twisted.application.service import IServiceMaker
-from twisted.plugin import getPlugins
-from twisted.scripts.twistd import run
-from airyd.interfaces import IAuthenticatorParser, IEventSourceParser
-
-for kind in (IServiceMaker, IAuthenticatorParser, IEventSourceParser):
-    list(getPlugins(kind))
-gc.freeze()
-results = []
-for command in json.load(sys.stdin):
-    reading, writing = os.pipe()
-    process = os.fork()
-    if not process:
-        signal.alarm(60)
-        os.dup2(writing, 1)
-        os.dup2(writing, 2)
-        os.close(reading)
-        os.close(writing)
-        sys.argv = ["twistd", *command]
-        status = 0
-        try:
-            run()
-        except SystemExit as end:  # as Python does at its end, which takes long
-            status = end.code if isinstance(end.code, int) else 1
-            print(end.code, file=sys.stderr)
-        except BaseException:
-            traceback.print_exc()
-            status = 70
-        sys.stdout.flush()
-        os._exit(status)
-    os.close(writing)
-    with open(reading, errors="replace") as said:
-        text = said.read()
-    results.append([os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), text])
-json.dump(results, sys.stdout)
-"""
 
 #: Files with a content that no option accepts, by their names in the folder of the test.
 FILES: Final = {"empty": b"", "binary": b"\xff\xfe\x00", "lines": MARK.encode() + b"1234567890\n" + MARK.encode()}
@@ -151,6 +104,7 @@ PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
     "mode": ("", "list", "STREAM"),
     "prefix": ("%ff",),
     "maxlen": (*NUMBERS, "0"),
+    "linger": (*NUMBERS, "1001"),
     "password-file": _SECRET_FILES,
     "sentinel-password-file": _SECRET_FILES,
     "ca-file": _PEM_FILES,
@@ -334,17 +288,9 @@ class WrongValuesTests(SynchronousTestCase):
     def refuse(self, cases: Iterator[Case]) -> None:
         """Run twistd with each command line; check that it refuses it with one line and status 1."""
         all_cases = list(cases)
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM],
-            input=json.dumps([case.command for case in all_cases]).encode(),
-            capture_output=True,
-            cwd=self.folder,
-            env=environment(),
-            check=False,
-        )
-        self.assertEqual(done.stderr, b"")
+        results = run_forked([CommandLine(case.command) for case in all_cases], self.folder)
         failures = []
-        for case, (status, said) in zip(all_cases, json.loads(done.stdout), strict=True):
+        for case, (status, said) in zip(all_cases, results, strict=True):
             shown = [word[:100] for word in case.command]
             lines = said.splitlines()
             if status != 1 or len(lines) != 1 or not said.startswith("airyd: ") or len(said) > 1000:

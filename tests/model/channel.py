@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -21,6 +22,9 @@ class Owner(Protocol):
     def drained(self) -> None:
         """Nothing is queued any more."""
 
+    def fall_behind(self) -> None:
+        """Many bytes wait; called after more were queued."""
+
     def fail(self, error: StompError) -> None:
         """The client is too slow."""
 
@@ -38,6 +42,10 @@ class Idle:
     def drained(self) -> None:
         """Take it down."""
         self.heard.append("drained")
+
+    def fall_behind(self) -> None:
+        """Take it down."""
+        self.heard.append("fall_behind")
 
     def fail(self, error: StompError) -> None:
         """Take it down."""
@@ -81,6 +89,7 @@ class MemoryChannel:
     """Does what ``airyd.websocket.protocol`` does with what goes out.
 
     :param bound: bytes that may be queued; more fail the owner
+    :param mark: bytes that may be queued before the owner falls behind with the next
     :param tls: whether ``direct`` is never there
     :ivar wire: all bytes that were handed over, in the order in which the client gets them
     :ivar taken: how many of them the kernel took
@@ -92,9 +101,12 @@ class MemoryChannel:
 
     peer = "memory"
 
-    def __init__(self, owner: Owner | None = None, bound: int = 1 << 21, tls: bool = False) -> None:
+    def __init__(
+        self, owner: Owner | None = None, bound: int = 1 << 21, tls: bool = False, mark: int = sys.maxsize
+    ) -> None:
         self.owner: Owner = Idle() if owner is None else owner
         self.bound = bound
+        self.mark = mark
         self.tls = tls
         self.wire = bytearray()
         self.taken = 0
@@ -161,8 +173,11 @@ class MemoryChannel:
             else:
                 self.reenter()
         elif self.buffered + len(wire) <= self.bound:
+            is_behind = self.buffered > self.mark
             self.wire += wire
             self.handed()
+            if is_behind:
+                self.owner.fall_behind()
             self.reenter()
         else:
             self.owner.fail(StompError(Fault.SLOW_CONSUMER, "too slow"))

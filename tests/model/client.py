@@ -142,9 +142,10 @@ class Client:
 
     framing: Final[Framing] = staticmethod(websocket_framing)
 
-    def __init__(self, world: World, version: Version, tls: bool, bound: int, can_be_notified: bool) -> None:
+    def __init__(self, world: World, version: Version, tls: bool, bound: int, mark: int, can_be_notified: bool) -> None:
         self.version = version
-        self.channel = MemoryChannel(self, bound, tls)
+        self.channel = MemoryChannel(self, bound, tls, mark)
+        self.buffered_mark = mark
         self.channel.handed = self._handed
         self.channel.reenter = self._reenter
         self.faults: list[Fault] = []
@@ -202,6 +203,12 @@ class Client:
         for subscription in tuple(self.subscribed.values()):
             if subscription.group is not None:
                 subscription.group.refresh(subscription)
+
+    def fall_behind(self) -> None:
+        """See ``IChannelOwner``."""
+        for subscription in tuple(self.subscribed.values()):
+            if subscription.group is not None:
+                subscription.fall_behind()
 
     def drained(self) -> None:
         """See ``IChannelOwner``; unlike airyd's, this client may unsubscribe within what is sent to it."""

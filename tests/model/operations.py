@@ -62,6 +62,7 @@ class Subscribe:
     version: Version
     tls: bool
     bound: int
+    mark: int
     name: str
     destination: str
     ack: AckMode
@@ -74,7 +75,7 @@ class Subscribe:
         if plain(self.destination) not in (*world.hub.catalogue, EVERYTHING):
             return
         last = self.resume.id(world, self.seat, self.destination)
-        client = world.come(self.seat, self.version, self.tls, self.bound)
+        client = world.come(self.seat, self.version, self.tls, self.bound, self.mark)
         name = "" if client.version is Version.V1_0 and self.name == "0" else self.name
         if ANY_SEGMENT in self.destination:
             name, last = name or "all", None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from hypothesis import strategies as st
@@ -37,6 +38,9 @@ _DESTINATION: Final = st.sampled_from([*DESTINATIONS[:1] * 3, *DESTINATIONS])
 _SELDOM: Final = st.sampled_from([*[False] * 9, True])
 _RESUMES: Final = (*[Resume.NOTHING] * 3, *[Resume.OWN] * 8, *Resume)
 
+#: Bytes that wait for a client before it reads from the history; many clients are never so slow.
+_MARK: Final = st.sampled_from([sys.maxsize, 0, 250, 700])
+
 _VERSION: Final = st.sampled_from([Version.V1_2, Version.V1_1, Version.V1_0])
 #: Anybody with any subscription.
 _SUBSCRIBE: Final = st.builds(
@@ -45,6 +49,7 @@ _SUBSCRIBE: Final = st.builds(
     version=_VERSION,
     tls=_SELDOM,
     bound=st.sampled_from([100_000, 1500]),
+    mark=_MARK,
     name=st.sampled_from("11101"),
     destination=_DESTINATION,
     ack=st.sampled_from([*[AckMode.AUTO] * 4, AckMode.CLIENT, AckMode.CLIENT_INDIVIDUAL]),
@@ -59,6 +64,7 @@ _ALIKE: Final = st.builds(
     version=_VERSION,
     tls=_SELDOM,
     bound=st.just(900),
+    mark=_MARK,
     name=st.just("1"),
     destination=st.just(DESTINATIONS[0]),
     ack=st.just(AckMode.AUTO),
@@ -73,6 +79,7 @@ _RETURNING: Final = st.builds(
     version=_VERSION,
     tls=_SELDOM,
     bound=st.just(100_000),
+    mark=_MARK,
     name=st.sampled_from("01"),
     destination=st.just(DESTINATIONS[0]),
     ack=st.sampled_from([AckMode.AUTO, AckMode.AUTO, AckMode.CLIENT]),
@@ -87,6 +94,7 @@ _WILD: Final = st.builds(
     version=_VERSION,
     tls=_SELDOM,
     bound=st.sampled_from([100_000, 1500]),
+    mark=_MARK,
     name=st.sampled_from("1101"),
     destination=st.sampled_from([*[EVERYTHING] * 3, *DESTINATIONS, LATE]),
     ack=st.sampled_from([*[AckMode.AUTO] * 2, *[AckMode.CLIENT] * 2, AckMode.CLIENT_INDIVIDUAL]),
@@ -101,6 +109,7 @@ _USERS: Final = st.builds(
     version=_VERSION,
     tls=_SELDOM,
     bound=st.sampled_from([100_000, 1500]),
+    mark=_MARK,
     name=st.sampled_from("1201"),
     destination=st.sampled_from(
         [*[f"/user{DESTINATIONS[0]}"] * 4, *DESTINATIONS, f"/user{LATE}", *[USERS_EVERYTHING] * 2, EVERYTHING]

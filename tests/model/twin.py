@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, HistoryPage
-from airyd.interfaces import IEventSink, IEventSource
+from airyd.interfaces import IEventSink, IHistorySource
 
 EPOCH: Final = 1000
 _UNKNOWN: Final = HistoryPage((), complete=False, more=False)
@@ -73,7 +73,7 @@ def event_id(number: int) -> str:
     return f"{EPOCH}-{number}"
 
 
-@implementer(IEventSource)
+@implementer(IHistorySource)
 class Twin:
     """A feed and its history, each on a connection of its own: neither waits for the other.
 
@@ -139,6 +139,10 @@ class Twin:
         """End a watch (``IEventSource``); what is under way may still come."""
         assert destination in self.watched, "unwatched what is not watched"
         self.watched.discard(destination)
+
+    def keeps_history(self, destination: str) -> bool:
+        """See ``IHistorySource``."""
+        return True
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Begin to read (``IEventSource``)."""

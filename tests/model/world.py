@@ -101,11 +101,11 @@ class World:
         client = self.clients[seat]
         return None if client is None or client.is_over else client
 
-    def come(self, seat: int, version: Version, tls: bool, bound: int) -> Client:
+    def come(self, seat: int, version: Version, tls: bool, bound: int, mark: int) -> Client:
         """Return the client in the seat; a new one if there is none. Every other one can be told of gaps."""
         client = self.present(seat)
         if client is None:
-            client = self.clients[seat] = Client(self, version, tls, bound, can_be_notified=seat % 2 == 1)
+            client = self.clients[seat] = Client(self, version, tls, bound, mark, can_be_notified=seat % 2 == 1)
             self.everybody.append(client)
         return client
 

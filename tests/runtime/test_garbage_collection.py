@@ -34,6 +34,19 @@ class GarbageTestCase(WebSocketTestCase):
         self.addCleanup(gc.enable)
 
 
+class StartTests(GarbageTestCase):
+    """The start of a process."""
+
+    def test_collections_begin_when_it_has_started(self) -> None:
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        gc.enable()
+        garbage.pause()
+        self.assertFalse(gc.isenabled())
+        garbage.begin()
+        self.assertTrue(gc.isenabled())
+
+
 class FreezeTests(GarbageTestCase):
     """Open connections."""
 

@@ -105,6 +105,7 @@ class FindingTests(SynchronousTestCase):
             "loop",
             "mode",
             "maxlen",
+            "linger",
             "password-file",
             "sentinel-password-file",
             "cert-file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,7 +23,7 @@ LATER = (V1_1, V1_2)
 class ConnectTests(SynchronousTestCase):
     """STOMP 1.2, "Connecting"."""
 
-    def login(self, data: bytes) -> tuple[Session, list[Request]]:
+    def login(self, data: bytes) -> tuple[Session, Sequence[Request]]:
         """Return a new session and what it makes of the bytes."""
         session = Session(Limits(), WISH)
         return session, session.receive(data)

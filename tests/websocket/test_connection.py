@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.websocket.connection import Utf8Validator, WebSocketConnection
+from airyd.websocket.connection import WebSocketConnection
 from airyd.websocket.transport import DirectServer
+from airyd.websocket.utf8_validator import Utf8Validator
 
 #: Bytes at every border of UTF-8 (RFC 3629, section 4): what may begin, follow or be neither.
 BORDERS = b"\0Aa\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff"

@@ -53,7 +53,8 @@ class TooManyBytesTests(WebSocketTestCase):
         self.assertEqual(peers[0].transport.buffered, self.factory.buffered_bytes())
 
     def test_slow_client(self) -> None:
-        """Above the limit the client gets ERROR and 1013; the buffer stays bounded, and is sent in order."""
+        """Without a history, above the limit: ERROR and 1013. The buffer is bounded, and sent in order."""
+        self.patch(self.context.hub.destinations[0], "has_history", False)
         peer = self.connected_peer(MESSAGE, UNREAD_COUNT)
         other = self.connected_peer(MESSAGE)
         peer.socket.room = 0
@@ -73,6 +74,26 @@ class TooManyBytesTests(WebSocketTestCase):
         peer.lose()
         other.lose()
         self.assertEqual(self.kinds(), {"slow_consumer": 1, "lost": 1})
+
+    def test_reads_from_the_history(self) -> None:
+        """With a history it is not closed: above the mark nothing more is buffered, and it gets all when it reads."""
+        peer, other = self.connected_peer(MESSAGE, UNREAD_COUNT), self.connected_peer(MESSAGE)
+        peer.socket.room = 0
+        bodies = [EVENT.replace(b'"now"', b'"%d%s"' % (number, b"x" * 900)) for number in range(50)]
+        most = 0
+        for number, body in enumerate(bodies):
+            self.publish(MESSAGE, body)
+            most = max(most, peer.transport.buffered)
+            self.assertEqual(self.metrics.fell_behind, most > self.context.limits.effective_mark + 1000, number)
+        self.assertLess(most, self.context.limits.effective_mark + 3000)
+        peer.socket.room = None
+        for _ in range(100):
+            self.loop.turn()
+        self.assertEqual([sent.body for sent in self.stomp(peer)], bodies)
+        self.publish(MESSAGE, EVENT)
+        self.publish(UNREAD_COUNT)
+        self.assertEqual([len(self.stomp(peer)), len(self.stomp(other))], [2, 51])
+        self.assertEqual((self.metrics.fell_behind, self.metrics.errors["slow_consumer"]), (1, 0))
 
     def test_slow_client_by_pings(self) -> None:
         """Autobahn's pongs count towards the limit, too."""

@@ -65,6 +65,8 @@ _REDIS_HELP = """\
     prefix         prefix of the names (default airyd:)
     maxlen         approximate length to which airyd trims a stream when it publishes
                    (default 10000)
+    linger         milliseconds that airyd waits between two reads if events come fast
+                   (default 10; 0: never)
     history, history-bytes
                    with mode=pubsub: the history of each node, as for memory:
     password-file  a file with the password; or set AIRYD_REDIS_PASSWORD"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import hmac
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,11 @@ from airyd.limits import LONGEST_TOKEN_HEADER
 
 _ALGORITHMS: Final = (*SECRET_ALGORITHMS, *PUBLIC_ALGORITHMS)
 _SEGMENTS: Final = 3
+#: From the alphabet of base64url to that of base64 (RFC 4648, section 5); what is in neither, or only in base64's, is
+#: in no alphabet afterwards.
+_FROM_URL: Final = bytes.maketrans(b"-_+/", b"+/--")
+#: The hashes of HMAC, in one call of C: 1 µs, where PyJWT's function takes 4.
+_HMAC_HASHES: Final = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 #: The verifier of each algorithm. PyJWT's own function for tokens would parse the header a second time, and check the
 #: secret at each login: 40 µs.
 _VERIFIERS: Final[dict[str, Any]] = {name: PyJWS(_ALGORITHMS).get_algorithm_by_name(name) for name in _ALGORITHMS}
@@ -88,13 +93,24 @@ def verified_claims(token: str, header: JoseHeader, keys: Sequence[VerificationK
         payload, signature = _decoded(signed.partition(b".")[2]), _decoded(last)
     except ValueError as error:
         raise LoginRefused(LoginFault.MALFORMED, f"not a signed JWT: {error}") from None
-    verify = _VERIFIERS[header.algorithm].verify
-    if not any(verify(signed, key.material, signature) for key in tried):
+    if not _is_signed(signed, signature, header.algorithm, tried):
         raise LoginRefused(LoginFault.SIGNATURE, f"the signature does not match {_names_of(tried, header.algorithm)}")
     try:
         return read_object(payload)
     except ValueError as error:
         raise LoginRefused(LoginFault.MALFORMED, f"the token's claims: {error}") from None
+
+
+def _is_signed(signed: bytes, signature: bytes, algorithm: str, keys: Sequence[VerificationKey]) -> bool:
+    """Return whether one of these keys has made the signature."""
+    name = _HMAC_HASHES.get(algorithm)
+    if name is None:
+        verify = _VERIFIERS[algorithm].verify
+        return any(verify(signed, key.material, signature) for key in keys)
+    return any(
+        isinstance(key.material, bytes) and hmac.compare_digest(hmac.digest(key.material, signed, name), signature)
+        for key in keys
+    )
 
 
 def _decoded(segment: bytes) -> bytes:
@@ -103,10 +119,11 @@ def _decoded(segment: bytes) -> bytes:
     Raises ``ValueError`` if it is not base64url, or not in its canonical form.
     """
     padded = segment + b"=" * (-len(segment) % 4)
+    plain = padded.translate(_FROM_URL)
     try:
-        data = urlsafe_b64decode(padded)
+        data = binascii.a2b_base64(plain)
     except binascii.Error:
         raise ValueError("it is not base64url") from None
-    if urlsafe_b64encode(data) != padded:  # Python skips characters outside the alphabet
+    if binascii.b2a_base64(data, newline=False) != plain:  # Python skips characters outside the alphabet
         raise ValueError("it is not base64url")
     return data

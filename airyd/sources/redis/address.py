@@ -24,6 +24,8 @@ DEFAULT_SENTINEL_PORT: Final = 26379
 CONNECT_PATIENCE: Final = 5
 DEFAULT_PREFIX: Final = "airyd:"
 DEFAULT_MAXLEN: Final = 10_000
+#: Seconds that a reader waits for more when events come fast.
+DEFAULT_LINGER: Final = 0.01
 
 
 class Address(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, Protocol, TypeVar, cast
 
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -50,6 +50,7 @@ _WRONG_PASSWORD: Final = "WRONGPASS "  # noqa: S105  # an error of Redis
 #: A replica refuses a write.
 _READ_ONLY: Final = "READONLY "
 
+T = TypeVar("T")
 
 #: The trouble of a connection before its first attempt has ended.
 NOT_TRIED: Final = "not connected yet"
@@ -211,6 +212,18 @@ class RedisConnection:
             return fail(NotConnected(f"{self._address.name}: {self.trouble or 'the connection is closing'}"))
         return self._send(self._protocol, words, patience, is_dead)
 
+    def pipeline(self, commands: Sequence[bytes], *, patience: float = REPLY_PATIENCE) -> Deferred[list[RedisReply]]:
+        """Send encoded commands in one write; fires with all replies, after the last one.
+
+        Redis executes the later commands right after the first one, even if that blocks.
+
+        Errors: as for :meth:`command`, except that an error of a later command is its reply.
+        """
+        if self._protocol is None or self._protocol.is_over:
+            return fail(NotConnected(f"{self._address.name}: {self.trouble or 'the connection is closing'}"))
+        sent = self._protocol.execute_all(commands).addCallback(_first_succeeded)
+        return self._supervise(self._protocol, sent, patience)
+
     async def transaction(self, *commands: Sequence[Word]) -> list[RedisReply]:
         """Execute commands in one MULTI, and return their replies; an error of one command is its reply.
 
@@ -252,23 +265,33 @@ class RedisConnection:
         patience: float,
         is_dead: Callable[[float], bool] | None = None,
     ) -> Deferred[RedisReply]:
-        sent: Deferred[RedisReply] = protocol.execute_command(*words)
+        return self._supervise(protocol, protocol.execute_command(*words), patience, is_dead)
+
+    def _supervise(
+        self,
+        protocol: RedisProtocol,
+        sent: Deferred[T],
+        patience: float,
+        is_dead: Callable[[float], bool] | None = None,
+    ) -> Deferred[T]:
+        """Close the connection if the reply does not come; turn failures into those of :meth:`command`."""
         self._unanswered += 1
         sent_at = self._clock.seconds()
         reads, silence = protocol.reads, 0.0
-        overdue = self._clock.callLater(patience, lambda: wait())
+        overdue = self._clock.callLater(patience, lambda: wait(patience))
 
-        def wait() -> None:
+        def wait(passed: float) -> None:
             nonlocal overdue, reads, silence
             # If bytes have arrived, Redis is alive: the reply waits behind a large one.
-            silence = silence + patience if protocol.reads == reads else 0.0
+            silence = silence + passed if protocol.reads == reads else 0.0
             reads = protocol.reads
             if silence and (is_dead is None or is_dead(silence)):
                 protocol.time_out(silence)
             else:
-                overdue = self._clock.callLater(patience, wait)
+                again = min(patience, REPLY_PATIENCE)
+                overdue = self._clock.callLater(again, wait, again)
 
-        def finish(result: RedisReply | Failure) -> RedisReply | Failure:
+        def finish(result: T | Failure) -> T | Failure:
             self._unanswered -= 1
             if overdue.active():
                 overdue.cancel()
@@ -448,6 +471,12 @@ class RedisConnection:
 
     def _stopped(self) -> SourceUnavailable:
         return SourceUnavailable(f"{self._address.name}: not running")
+
+
+def _first_succeeded(replies: list[RedisReply]) -> list[RedisReply]:
+    if isinstance(replies[0], Exception):
+        raise replies[0]
+    return replies
 
 
 def answer_of(asking: Deferred[RedisReply]) -> Deferred[RedisReply]:

@@ -21,7 +21,15 @@ from airyd import payloads
 from airyd.deferreds import all_of
 from airyd.errors import PayloadRefused, SourceUnavailable
 from airyd.events import Event, HistoryPage, InvalidEntry
-from airyd.interfaces import IBrowsableSource, IEventSink, IReloadable, IRevocationKeeper, Reload, SourceContext
+from airyd.interfaces import (
+    IBrowsableSource,
+    IEventSink,
+    IHistorySource,
+    IReloadable,
+    IRevocationKeeper,
+    Reload,
+    SourceContext,
+)
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
 from airyd.sources.redis.client import RedisClient
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected
@@ -65,7 +73,7 @@ class _PubSubChannel:
         return None
 
 
-@implementer(IBrowsableSource, IRevocationKeeper, IReloadable)
+@implementer(IBrowsableSource, IHistorySource, IRevocationKeeper, IReloadable)
 class RedisPubSub:
     """Subscribes to the channel ``<prefix><destination>`` of each destination; a message is the body of an event.
 
@@ -183,6 +191,10 @@ class RedisPubSub:
     def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Read a page of history (``IEventSource``); waits for a connection, because a lost one ends the history."""
         return Deferred.fromCoroutine(self._page(self._channels[self._key(destination)], after, limit))
+
+    def keeps_history(self, destination: str) -> bool:
+        """Return whether past events are kept (``IHistorySource``)."""
+        return min(self._bounds) > 0
 
     def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
         """Read the newest events of this connection (``IBrowsableSource``)."""

@@ -1,8 +1,10 @@
-"""The reader of all watched streams: it delivers entries by a blocking XREAD, and finds gaps by XINFO.
+"""The reader of all watched streams: it delivers entries by a blocking XREAD, and finds gaps by the streams' counters.
 
-Two tasks run side by side, each on a connection of its own. One sends XREAD; before it delivers new entries, it sends
-XINFO for their streams. The other one sends XINFO for all streams every ``COUNTERS_EVERY`` seconds. The rules that
-detect a gap are in ``airyd.sources.redis.stream_position``.
+Two tasks run side by side, each on a connection of its own. One sends XREAD with an XINFO for each stream behind it,
+which Redis executes as soon as XREAD ends; so the counters come with the entries. If there are many streams, or large
+entries, it sends XINFO after XREAD's reply instead, only for the streams with new entries. The other task checks the
+counters of all streams every ``COUNTERS_EVERY`` seconds. The rules that detect a gap are in
+``airyd.sources.redis.stream_position``.
 """
 
 from __future__ import annotations
@@ -21,10 +23,13 @@ from txredisapi import ResponseError
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.interfaces import Lag
+from airyd.limits import KIB
 from airyd.sources.redis.batch_size import BatchSize
-from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, NotExecuted, RedisConnection
+from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, NotExecuted, RedisConnection, answer_of
 from airyd.sources.redis.entries import Entries, read_entries
-from airyd.sources.redis.protocol import RawEntry, RedisReply, Word
+from airyd.sources.redis.linger import Linger
+from airyd.sources.redis.protocol import RawEntry, RedisReply, Word, encode_command
+from airyd.sources.redis.stream_counters import StreamCounters, encoded_xinfo, stream_info
 from airyd.sources.redis.stream_position import (
     NO_STREAM,
     ResumePoint,
@@ -37,7 +42,6 @@ from airyd.sources.redis.stream_position import (
     end_of_stream,
     is_about_the_key,
     order,
-    read_info,
 )
 
 #: Seconds that an XREAD blocks: limited, so that a dead connection is noticed.
@@ -51,6 +55,10 @@ _RETRY_WAKE: Final = 0.01
 _RETRY_READ: Final = 0.5
 #: Streams that are asked about at once: the reply to XINFO contains up to two entries, which may be large.
 _KEYS_AT_ONCE: Final = 16
+#: The most streams with an XINFO behind each XREAD, and the bytes of the entries in the replies: one stream has new
+#: entries, and the other replies are not needed.
+_PIPELINED_STREAMS: Final = 8
+_PIPELINED_BYTES: Final = 8 * KIB
 
 T = TypeVar("T")
 #: The streams of one XREAD, with their snapshots from before it.
@@ -62,6 +70,8 @@ class Reader:
 
     :param connection: the connection for the blocking XREAD, and for checks between two of them
     :param commands: the connection for commands while an XREAD blocks
+    :param counters: asks for the counters in the regular checks
+    :param linger: decides how long to wait before the next XREAD
     :param deliver: called with the entries of a reply, an :class:`Entries` per stream
     :param gap: called with a stream and the reason of a gap in it
 
@@ -75,6 +85,8 @@ class Reader:
         self,
         connection: RedisConnection,
         commands: RedisConnection,
+        counters: StreamCounters,
+        linger: Linger,
         clock: IReactorTime,
         body_limit: int,
         deliver: Callable[[list[tuple[Stream, Entries]]], None],
@@ -83,6 +95,8 @@ class Reader:
         self.trouble: str | None = None
         self._connection = connection
         self._commands = commands
+        self._counters = counters
+        self._linger = linger
         self._clock = clock
         self.body_limit = body_limit
         self._deliver = deliver
@@ -155,13 +169,10 @@ class Reader:
     def lags(self, wall: float) -> dict[str, Lag]:
         """Return how far each stream's reader is behind, by destination.
 
-        The entry after the position is the oldest that was not read. It was added after the entry at the position, and
-        perhaps long before a check found it, or long after the position if the stream was quiet: the smaller of both
-        bounds counts. While Redis does not answer, it is the time since its last answer: so much may be unread.
-
         :param wall: the wall-clock time in seconds since 1970
         """
-        return {stream.destination: self._lag(stream, wall) for stream in self._streams.values()}
+        now = self._clock.seconds()
+        return {each.destination: each.lag_at(now, wall, _SILENCE) for each in self._streams.values()}
 
     def reaches(self, wall: float) -> dict[str, float]:
         """Return how old each stream's oldest entry is, by destination; a stream without entries is left out.
@@ -170,23 +181,6 @@ class Reader:
         """
         streams = self._streams.values()
         return {each.destination: max(wall - added_at(each.oldest), 0.0) for each in streams if each.oldest is not None}
-
-    def _lag(self, stream: Stream, wall: float) -> Lag:
-        now = self._clock.seconds()
-        seconds = 0.0
-        if stream.lag and stream.behind_since is not None:
-            seconds = max(min(now - stream.behind_since, wall - added_at(stream.read)), 0.0)
-        silence = now - stream.compared_at
-        if stream.is_whole and silence > _SILENCE:
-            seconds = max(seconds, silence)
-        return Lag(stream.lag, seconds)
-
-    def _note_lag(self, stream: Stream) -> None:
-        stream.compared_at = self._clock.seconds()
-        if not stream.lag:
-            stream.behind_since = None
-        elif stream.behind_since is None:
-            stream.behind_since = self._clock.seconds()
 
     def _wake(self, xread: Xread) -> None:
         """Unblock the XREAD in flight, which lacks a new stream or has an outdated position."""
@@ -230,13 +224,16 @@ class Reader:
                 asked = self._choose({key: stream for key, stream in readable.items() if stream.is_whole})
                 if not asked:  # they were removed, or are not streams any more
                     continue
-                reply = await self._xread(asked)
+                most = self._batch_size.count if self._batch_size.streams is None else 0
+                reply, *behind = await self._xread(asked)
                 self.trouble = None
                 if isinstance(reply, list):  # otherwise it timed out or was unblocked
                     self._empty = 0
                     arrived = cast(list[tuple[bytes, list[RawEntry]]], reply)
                     # Earlier entries may have been removed unread: check that before these are delivered.
-                    self._process(asked, arrived, await self._infos(self._connection, [key for key, _ in arrived]))
+                    infos = await self._infos_after(asked, behind, [key for key, _ in arrived])
+                    self._process(asked, arrived, infos)
+                    await self._wait_for_more([len(raw) for _, raw in arrived], most)
                 else:
                     self._empty += len(asked)
                     if self._empty >= len(readable):
@@ -262,18 +259,38 @@ class Reader:
             chosen = (chosen + chosen)[begin : begin + streams]
         return {key: (stream, stream.snapshot()) for key, stream in chosen}
 
-    async def _xread(self, asked: Xread) -> RedisReply:
+    async def _xread(self, asked: Xread) -> list[RedisReply]:
+        """Return the reply to XREAD, then those to an XINFO for each stream, unless these would be too large."""
         ids = [known.read for _, known in asked.values()]
         limits: tuple[Word, ...] = ("COUNT", self._batch_size.count)
-        if self._batch_size.streams is None:  # otherwise do not block: the other streams wait
+        reads_all = self._batch_size.streams is None
+        if reads_all:  # otherwise do not block: the other streams wait
             limits += ("BLOCK", int(BLOCK * 1000))
+        commands = [encode_command(("XREAD", *limits, "STREAMS", *asked, *ids))]
+        size = sum(stream.info_size for stream, _ in asked.values())
+        if reads_all and len(asked) <= _PIPELINED_STREAMS and size <= _PIPELINED_BYTES:
+            commands += map(encoded_xinfo, asked)
         self._xread_in_flight = asked
         try:
-            return await self._connection.command(
-                "XREAD", *limits, "STREAMS", *asked, *ids, patience=BLOCK + REPLY_PATIENCE
-            )
+            return await self._connection.pipeline(commands, patience=BLOCK + REPLY_PATIENCE)
         finally:
             self._xread_in_flight = None
+
+    async def _infos_after(
+        self, asked: Xread, behind: Sequence[RedisReply], keys: Sequence[bytes]
+    ) -> list[StreamInfo | SourceUnavailable]:
+        """Return what Redis says of streams after an XREAD: by the XINFOs behind it, if there were any."""
+        known = dict(zip(asked, behind, strict=False))
+        replies = [known.get(key) for key in keys]
+        if all(isinstance(reply, list) for reply in replies):
+            return [stream_info(reply) for reply in replies]
+        return await self._infos(self._connection, keys)
+
+    async def _wait_for_more(self, counts: Sequence[int], most: int) -> None:
+        """Wait if entries come fast, unless a stream's number in the last reply is ``most``: then Redis has more."""
+        pause = self._linger.after_reply(self._clock.seconds(), sum(counts), max(counts) >= most)
+        if pause:
+            await deferLater(self._clock, pause)
 
     def _xread_refused(self, error: ResponseError) -> None:
         trouble = str(error)
@@ -303,6 +320,7 @@ class Reader:
             most = max(most, len(raw))
             count += len(raw)
             size += entries.size
+            stream.info_size = info.size
             ids = [raw_id.decode() for raw_id, _ in raw]
             why = stream.find_missing(ids, info)
             if why is None:
@@ -311,7 +329,7 @@ class Reader:
                 stream.missing = why  # the entries are read again after the gap was reported
                 continue
             stream.remember(raw)
-            self._note_lag(stream)
+            stream.note_lag(self._clock.seconds())
             batch.append((stream, entries))
         if count:
             self._batch_size.reply_received(most=most, entries=count, size=size, streams=len(self._streams))
@@ -325,7 +343,6 @@ class Reader:
             await self._commands.connected()
             try:
                 await self._check_counters(self._commands, is_certain=False)
-                await self._resume_all(self._commands)
             except NotExecuted:
                 pass
             except NotConnected:
@@ -341,14 +358,16 @@ class Reader:
         streams = list(self._streams.values())
         for each in _chunks(streams, self._keys_at_once):
             asked = [(stream, stream.snapshot()) for stream in each]
-            infos = await all_of([_info(connection.command("XINFO", "STREAM", stream.key)) for stream in each])
+            replies = await self._counters.ask(connection, [stream.key for stream in each])
+            infos = [stream_info(reply) for reply in replies]
             for (stream, known), info in zip(asked, infos, strict=True):
                 if self._streams.get(stream.key) is stream and stream.missing is None:
+                    if isinstance(info, StreamInfo):
+                        stream.info_size = info.size
                     stream.oldest = info.oldest if isinstance(info, StreamInfo) else None
                     stream.missing = self._compare(stream, info, known, is_certain)
-                    self._note_lag(stream)
-                    if stream.missing is not None:
-                        await self._resume_after_gap(stream, info, connection)
+                    stream.note_lag(self._clock.seconds())
+        await self._resume_all(connection)
 
     @property
     def _keys_at_once(self) -> int:
@@ -357,7 +376,8 @@ class Reader:
     async def _infos(self, connection: RedisConnection, keys: Sequence[bytes]) -> list[StreamInfo | SourceUnavailable]:
         infos: list[StreamInfo | SourceUnavailable] = []
         for each in _chunks(keys, self._keys_at_once):
-            infos += await all_of([_info(connection.command("XINFO", "STREAM", key)) for key in each])
+            replies = await all_of([answer_of(connection.command("XINFO", "STREAM", key)) for key in each])
+            infos += [stream_info(reply) for reply in replies]
         return infos
 
     async def _check_new_master(self, replication_id: str) -> None:
@@ -475,22 +495,3 @@ def _chunks(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     """Yield the items in chunks of at most ``most``."""
     for begin in range(0, len(items), most):
         yield items[begin : begin + most]
-
-
-def _info(asking: Deferred[RedisReply]) -> Deferred[StreamInfo | SourceUnavailable]:
-    """Parse the reply to XINFO STREAM; for a key that is not a stream, the result is the error."""
-
-    def refused(failure: Failure) -> RedisReply:
-        failure.trap(ResponseError)
-        error = cast(Exception, failure.value)
-        if not is_about_the_key(error):
-            raise error
-        return error
-
-    def read(reply: RedisReply) -> StreamInfo | SourceUnavailable:
-        try:
-            return read_info(reply)
-        except SourceUnavailable as error:
-            return error
-
-    return asking.addErrback(refused).addCallback(read)

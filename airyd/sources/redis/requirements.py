@@ -16,9 +16,10 @@ from txredisapi import ResponseError
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.connection import RedisConnection, answer_of
-from airyd.sources.redis.protocol import RedisReply, Word
+from airyd.sources.redis.protocol import RedisReply
 from airyd.sources.redis.server_info import ServerInfo
-from airyd.sources.redis.stream_position import is_about_the_key, read_info
+from airyd.sources.redis.stream_counters import StreamCounters
+from airyd.sources.redis.stream_position import read_info
 
 #: Seconds between two checks, because rights and keys may change at any time.
 CHECK_EVERY: Final = 1.0
@@ -48,14 +49,23 @@ class Requirements:
     """Checks a Redis after each connect and every ``CHECK_EVERY`` seconds, with the commands that reading needs.
 
     :param connection: the connection for these commands
+    :param counters: asks for the counters of a stream
     :param prefix: the prefix of the streams' keys
     :param keys: the streams' keys
     """
 
     _log = Logger()
 
-    def __init__(self, connection: RedisConnection, clock: IReactorTime, prefix: str, keys: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        connection: RedisConnection,
+        counters: StreamCounters,
+        clock: IReactorTime,
+        prefix: str,
+        keys: Sequence[bytes],
+    ) -> None:
         self._connection = connection
+        self._counters = counters
         self._clock = clock
         self._prefix = prefix
         self._keys = list(keys)
@@ -123,23 +133,22 @@ class Requirements:
             await deferLater(self._clock, CHECK_EVERY)
 
     async def _check(self, keys: Sequence[bytes]) -> None:
-        """XREAD each stream from its end, which returns nothing and costs little; try XINFO and XRANGE on one."""
-        commands: list[tuple[Word, ...]] = [("XREAD", "COUNT", 1, "STREAMS", key, "$") for key in keys]
-        for key in keys[:1]:
-            commands += [("XINFO", "STREAM", key), ("XRANGE", key, "+", "-", "COUNT", 1)]
-        replies = await all_of([answer_of(self._connection.command(*words)) for words in commands])
-        wrong: dict[bytes, str] = {}
-        for words, reply in zip(commands, replies, strict=True):
-            key = next(word for word in words if isinstance(word, bytes))
-            if words[0] == "XRANGE" and isinstance(reply, ResponseError) and str(reply).startswith("NOPERM"):
-                self._warn_of_resumes(str(reply))
-                continue
-            trouble = _trouble(key.decode(), words[0] == "XINFO", reply)
-            if trouble is not None:
-                wrong.setdefault(key, trouble)
-        for key in keys:
-            self._wrong.pop(key, None)
-        self._wrong.update(wrong)
+        """XREAD each stream from its end, which returns nothing and costs little; try XRANGE and counters on one."""
+        if not keys:
+            return
+        reads = [self._connection.command("XREAD", "COUNT", 1, "STREAMS", key, "$") for key in keys]
+        ranges = [self._connection.command("XRANGE", key, "+", "-", "COUNT", 1) for key in keys[:1]]
+        *replies, of_range = await all_of([answer_of(each) for each in (*reads, *ranges)])
+        if isinstance(of_range, ResponseError) and str(of_range).startswith("NOPERM"):
+            self._warn_of_resumes(str(of_range))
+        troubles = [_trouble(key.decode(), reply) for key, reply in zip(keys, replies, strict=True)]
+        (counters,) = await self._counters.ask(self._connection, keys[:1])
+        troubles[0] = troubles[0] or _counters_trouble(keys[0].decode(), counters)
+        for key, trouble in zip(keys, troubles, strict=True):
+            if trouble is None:
+                self._wrong.pop(key, None)
+            else:
+                self._wrong[key] = trouble
 
     def _warn_of_resumes(self, error: str) -> None:
         """Log once that resumes fail; clients that subscribe without a resume can be served."""
@@ -158,20 +167,24 @@ class Requirements:
             self._log.warn("{redis} cannot be used: {trouble}", redis=self._connection.name, trouble=trouble)
 
 
-def _trouble(key: str, is_info: bool, reply: RedisReply) -> str | None:
+def _trouble(key: str, reply: RedisReply) -> str | None:
     """Return why a reply shows that the stream cannot be read, or None."""
+    if not isinstance(reply, ResponseError) or str(reply).startswith("ERR no such key"):
+        return None
+    text = str(reply)
+    if text.startswith(_CLUSTER):
+        return f"Redis runs in cluster mode, and this node does not have {key}: {text}"
+    if text.startswith("WRONGTYPE"):
+        return f"the key {key} is not a stream: delete or rename it"
+    return f"Redis refuses to read {key}: {text}"
+
+
+def _counters_trouble(key: str, reply: RedisReply) -> str | None:
+    """Return why the counters of a stream cannot be read, or None."""
     if isinstance(reply, ResponseError):
-        text = str(reply)
-        if text.startswith(_CLUSTER):
-            return f"Redis runs in cluster mode, and this node does not have {key}: {text}"
-        if text.startswith("WRONGTYPE"):
-            return f"the key {key} is not a stream: delete or rename it"
-        if is_about_the_key(reply):
-            return None
-        return f"Redis refuses to read {key}: {text}"
-    if is_info:
-        try:
-            read_info(reply)
-        except SourceUnavailable as error:
-            return str(error)
+        return _trouble(key, reply)
+    try:
+        read_info(reply)
+    except SourceUnavailable as error:
+        return str(error)
     return None

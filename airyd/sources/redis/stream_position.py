@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, cast
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
+from airyd.interfaces import Lag
 from airyd.sources.redis.protocol import RawEntry, RedisReply
 
 #: The id before all entries.
@@ -50,7 +51,7 @@ def before(event_id: str) -> str:
 
 
 class StreamInfo(NamedTuple):
-    """The reply to ``XINFO STREAM``.
+    """The reply to ``XINFO STREAM``, or to the script of ``stream_counters``, which leaves out the fields.
 
     :ivar last: the last id given to an entry
     :ivar added: the number of entries ever added
@@ -58,7 +59,8 @@ class StreamInfo(NamedTuple):
     :ivar newest: the id of the newest entry; None if the stream is empty
     :ivar oldest: the id of the oldest entry; None if the stream is empty
     :ivar length: the number of entries
-    :ivar fields: the fields of the newest entry
+    :ivar fields: the fields of the newest entry; None also if the script has left them out
+    :ivar size: the bytes of the fields of the newest and the oldest entry
     :ivar exists: whether the key exists
     """
 
@@ -69,6 +71,7 @@ class StreamInfo(NamedTuple):
     oldest: str | None = None
     length: int = 0
     fields: list[bytes] | None = None
+    size: int = 0
     exists: bool = True
 
 
@@ -96,15 +99,28 @@ def read_info(reply: RedisReply) -> StreamInfo:
     if not isinstance(added, int):
         raise SourceUnavailable("Redis 7.0 or newer is needed, for the counters of XINFO STREAM")
     newest, oldest = facts[b"last-entry"], facts[b"first-entry"]
+    newest_id, fields, newest_size = _read_entry(newest)
+    oldest_id, _, oldest_size = _read_entry(oldest)
     return StreamInfo(
         last=_text(facts[b"last-generated-id"]),
         added=added,
         deleted=_text(facts[b"max-deleted-entry-id"]),
-        newest=_text(newest[0]) if isinstance(newest, list) else None,
-        oldest=_text(oldest[0]) if isinstance(oldest, list) else None,
+        newest=newest_id,
+        oldest=oldest_id,
         length=cast(int, facts[b"length"]),
-        fields=cast(list[bytes], newest[1]) if isinstance(newest, list) else None,
+        fields=fields,
+        size=newest_size + oldest_size,
     )
+
+
+def _read_entry(entry: object) -> tuple[str | None, list[bytes] | None, int]:
+    """Return an entry's id, its fields and their bytes; the script gives the bytes in place of the fields."""
+    if not isinstance(entry, list):
+        return None, None, 0
+    event_id, fields = entry
+    if isinstance(fields, int):
+        return _text(event_id), None, fields
+    return _text(event_id), fields, sum(map(len, fields))
 
 
 def _text(value: object) -> str:
@@ -153,6 +169,7 @@ class Stream:
     :ivar newest: the fields of the entry ``read``; None if there is no entry at that position
     :ivar is_readable: False while the key is not a stream
     :ivar oldest: the id of the oldest entry at the last check; None if there was none
+    :ivar info_size: the bytes of the entries in the last reply to XINFO
     :ivar missing: the reason of a gap, until the point at which reading continues is known; None otherwise
     :ivar behind_since: when the first of the checks in a row found entries that were not read yet, in seconds of the
         reactor; None if the last check found none, or all were read since
@@ -172,6 +189,7 @@ class Stream:
         "behind_since",
         "compared_at",
         "destination",
+        "info_size",
         "is_readable",
         "key",
         "missing",
@@ -188,6 +206,7 @@ class Stream:
         self.behind_since: float | None = None
         self.compared_at = 0.0
         self.oldest = info.oldest
+        self.info_size = info.size
         self._seeks = 0
         self._ids: deque[bytes] = deque(maxlen=RECENT)
         self._digests: deque[int] = deque(maxlen=RECENT)
@@ -228,6 +247,33 @@ class Stream:
     def lag(self) -> int:
         """How many entries were not read yet, as of the last check; 0 in an unresolved gap."""
         return max(self._added - self._count, 0) if self.is_whole else 0
+
+    def note_lag(self, now: float) -> None:
+        """Note that Redis has said now how many entries there are."""
+        self.compared_at = now
+        if not self.lag:
+            self.behind_since = None
+        elif self.behind_since is None:
+            self.behind_since = now
+
+    def lag_at(self, now: float, wall: float, silence: float) -> Lag:
+        """Return how far the reader is behind.
+
+        The entry after the position is the oldest that was not read. It was added after the entry at the position, and
+        perhaps long before a check found it, or long after the position if the stream was quiet: the smaller of both
+        bounds counts. While Redis does not answer, it is the time since its last answer: so much may be unread.
+
+        :param now: the time in seconds of the reactor
+        :param wall: the wall-clock time in seconds since 1970
+        :param silence: seconds without an answer after which they count
+        """
+        seconds = 0.0
+        if self.lag and self.behind_since is not None:
+            seconds = max(min(now - self.behind_since, wall - added_at(self.read)), 0.0)
+        silent = now - self.compared_at
+        if self.is_whole and silent > silence:
+            seconds = max(seconds, silent)
+        return Lag(self.lag, seconds)
 
     @property
     def needs_position(self) -> bool:

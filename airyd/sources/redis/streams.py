@@ -19,6 +19,7 @@ from airyd.events import Event, HistoryPage, InvalidEntry
 from airyd.interfaces import (
     IBrowsableSource,
     IEventSink,
+    IHistorySource,
     IMeasuredSource,
     IReloadable,
     IRevocationKeeper,
@@ -27,15 +28,18 @@ from airyd.interfaces import (
     SourceContext,
 )
 from airyd.sources.history import UNKNOWN
+from airyd.sources.redis.address import DEFAULT_LINGER
 from airyd.sources.redis.batch_size import REPLY_BYTES, BatchSize
 from airyd.sources.redis.client import RedisClient
 from airyd.sources.redis.connection import NotConnected, NotExecuted
 from airyd.sources.redis.dead_letters import DeadLetters
 from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, read_entries
+from airyd.sources.redis.linger import Linger
 from airyd.sources.redis.protocol import RawEntry, RedisReply
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.requirements import Requirements
 from airyd.sources.redis.revocation_stream import RevocationStream
+from airyd.sources.redis.stream_counters import StreamCounters
 from airyd.sources.redis.stream_position import Stream, StreamInfo, added_at, before, order, read_info
 
 
@@ -51,7 +55,7 @@ class _PageRequest(NamedTuple):
     position: str | None
 
 
-@implementer(IMeasuredSource, IBrowsableSource, IRevocationKeeper, IReloadable)
+@implementer(IMeasuredSource, IBrowsableSource, IHistorySource, IRevocationKeeper, IReloadable)
 class RedisStreams:
     """Reads one stream per destination, ``<prefix><destination>``, whose entries have a field ``payload``.
 
@@ -60,12 +64,15 @@ class RedisStreams:
 
     :param prefix: the prefix of the keys
     :param maxlen: about how many entries a stream keeps when airyd adds one
+    :param linger: how many seconds the reader waits for more when events come fast
     :ivar revocations: see ``IRevocationKeeper``
     """
 
     _log = Logger()
 
-    def __init__(self, redis: RedisClient, prefix: str, maxlen: int, context: SourceContext) -> None:
+    def __init__(
+        self, redis: RedisClient, prefix: str, maxlen: int, context: SourceContext, *, linger: float = DEFAULT_LINGER
+    ) -> None:
         clock = cast(IReactorTime, context.reactor)
         self._redis = redis
         self._prefix = prefix
@@ -74,9 +81,12 @@ class RedisStreams:
         self._wall = context.wall
         self._commands = redis.connection("commands", keep_alive=True)
         self._reading = redis.connection("reader", is_numbered=True, keep_alive=True)
-        self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
+        counters = StreamCounters(clock)
+        self._reader = Reader(
+            self._reading, self._commands, counters, Linger(linger), clock, context.body_limit, self._deliver, self._gap
+        )
         keys = [self._key(name) for name in context.destinations]
-        self._requirements = Requirements(self._commands, clock, prefix, keys)
+        self._requirements = Requirements(self._commands, counters, clock, prefix, keys)
         self._dead_letters = DeadLetters(self._commands, prefix, "stream", clock)
         self.revocations = RevocationStream(redis, self._commands, prefix, clock, context.wall)
         self._sink: IEventSink | None = None
@@ -144,6 +154,10 @@ class RedisStreams:
     def _answer_page(self, result: HistoryPage | Failure, request: _PageRequest) -> None:
         for page in self._pages.pop(request):
             page.callback(result)  # a Failure makes it an errback
+
+    def keeps_history(self, destination: str) -> bool:
+        """Return whether past events are kept (``IHistorySource``)."""
+        return True
 
     def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
         """Read the newest events (``IBrowsableSource``), about a megabyte at most."""

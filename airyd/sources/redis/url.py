@@ -8,6 +8,7 @@ from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources.history import read_bounds
 from airyd.sources.redis.address import (
+    DEFAULT_LINGER,
     DEFAULT_MAXLEN,
     DEFAULT_PREFIX,
     Address,
@@ -26,6 +27,7 @@ MODES: Final = ("stream", "pubsub")
 #: Parameters that only some of these URLs take, each with the URLs that take it.
 _ELSEWHERE: Final = {
     "maxlen": "mode=stream",
+    "linger": "mode=stream",
     "history": "mode=pubsub",
     "history-bytes": "mode=pubsub",
     "ca-file": "rediss:",
@@ -42,6 +44,7 @@ class RedisUrl(NamedTuple):
     :ivar redis: makes the connections; none is opened yet
     :ivar mode: one of ``MODES``
     :ivar maxlen: about how many entries a stream keeps
+    :ivar linger: seconds that the reader waits for more when events come fast
     :ivar bounds: events and bytes of the history of Pub/Sub
     """
 
@@ -51,6 +54,7 @@ class RedisUrl(NamedTuple):
     mode: str
     maxlen: int = DEFAULT_MAXLEN
     bounds: tuple[int, int] = (0, 0)
+    linger: float = DEFAULT_LINGER
 
 
 def parse(url: str, context: SourceContext) -> IEventSource:
@@ -58,7 +62,7 @@ def parse(url: str, context: SourceContext) -> IEventSource:
     given = read_url(url, context)
     if given.mode == "pubsub":
         return RedisPubSub(given.redis, given.prefix, context, *given.bounds)
-    return RedisStreams(given.redis, given.prefix, given.maxlen, context)
+    return RedisStreams(given.redis, given.prefix, given.maxlen, context, linger=given.linger)
 
 
 def read_url(url: str, context: SourceContext) -> RedisUrl:
@@ -81,7 +85,8 @@ def read_url(url: str, context: SourceContext) -> RedisUrl:
     if given.mode == "pubsub":
         given = given._replace(bounds=read_bounds(query))
     else:
-        given = given._replace(maxlen=query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000))
+        linger = query.integer("linger", int(1000 * DEFAULT_LINGER), 0, 1000)
+        given = given._replace(maxlen=query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000), linger=linger / 1000)
     query.rest = ""
     query.finish(_ELSEWHERE)
     return given

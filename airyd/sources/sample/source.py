@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from airyd.events import EVENTS, Event, HistoryPage, InvalidEntry
-from airyd.interfaces import IBrowsableSource, IEventSink, SourceContext
+from airyd.interfaces import IBrowsableSource, IEventSink, IHistorySource, SourceContext
 from airyd.sources.memory import MemorySource, memory_source
 from airyd.sources.sample.conversations import ConversationPlayer, Conversations
 from airyd.sources.sample.playback import RecordingPlayer, read_recording
@@ -32,7 +32,7 @@ class Player(Protocol):
         ...
 
 
-@implementer(IBrowsableSource)
+@implementer(IBrowsableSource, IHistorySource)
 class SampleSource:
     """A memory feed with a player, which starts at the first watch of any destination.
 
@@ -72,6 +72,10 @@ class SampleSource:
     def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Read a page of history (``IEventSource``)."""
         return self._feed.replay(destination, after, limit)
+
+    def keeps_history(self, destination: str) -> bool:
+        """Return whether past events are kept (``IHistorySource``)."""
+        return self._feed.keeps_history(destination)
 
     def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
         """Read the newest events (``IBrowsableSource``)."""

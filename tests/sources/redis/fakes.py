@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any, Final, TypeAlias, cast
 
 import hiredis
@@ -100,9 +101,12 @@ class Session:
     """The server side of one connection.
 
     :ivar is_open: whether the client has not closed it
+    :ivar unanswered: the commands that :meth:`asked` has returned and :meth:`answer` has not answered
     """
 
     def __init__(self, clock: Clock, protocol: IProtocol) -> None:
+        self.unanswered: list[list[bytes]] = []
+        self._received: list[list[bytes]] = []
         self._protocol = protocol
         self._transport = _Transport(clock, protocol)
         self._requests = hiredis.Reader()
@@ -116,23 +120,29 @@ class Session:
     def is_open(self) -> bool:
         return not self._transport.disconnecting and not self._transport.is_lost
 
-    def asked(self) -> list[list[bytes]]:
-        """Return the commands received since the last call."""
+    def asked(self, name: bytes | None = None) -> list[list[bytes]]:
+        """Return the commands received since the last call.
+
+        :param name: return only the first ones, which have this name, and leave the others
+        """
         self._requests.feed(self._transport.value())
         self._transport.clear()
-        commands = []
         while (request := self._requests.gets()) is not False:
-            commands.append(request)
+            self._received.append(request)
+        commands = list(takewhile(lambda each: name in (None, each[0]), self._received))
+        del self._received[: len(commands)]
+        self.unanswered += commands
         return commands
 
     def keep_alive(self) -> None:
         """Answer a keep-alive command, if one was received."""
         while (asked := self._transport.value()) in (_HELLO, _PING):
             self._transport.clear()
-            self.answer(says_hello() if asked == _HELLO else "PONG")
+            self.send(encode(says_hello() if asked == _HELLO else "PONG"))
 
     def answer(self, *answers: Answer) -> None:
         """Answer commands, in their order."""
+        del self.unanswered[: len(answers)]
         self.send(b"".join(map(encode, answers)))
 
     def send(self, data: bytes) -> None:
@@ -244,3 +254,16 @@ def stream_info(
         *(b"recorded-first-entry-id", b"0-0", b"groups", 0),
         *(b"first-entry", entry(oldest or newest), b"last-entry", entry(newest)),
     ]
+
+
+def counters(*infos: Answer) -> Answer:
+    """Return the reply of the script that leaves out entries: these replies to XINFO STREAM, with sizes for fields."""
+
+    def without_fields(entry: Answer) -> Answer:
+        if not isinstance(entry, list) or not entry:
+            return entry
+        event_id, fields = entry
+        assert isinstance(fields, list)
+        return [event_id, sum(len(cast(bytes, text)) for text in fields)]
+
+    return [list(map(without_fields, info)) if isinstance(info, list) else info for info in infos]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from twisted.internet.task import Clock
 
 from airyd.sources.redis.stream_position import order
-from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, Session, encode, stream_info
+from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, Session, counters, encode, stream_info
 
 Id = tuple[int, int]
 
@@ -176,10 +176,9 @@ class Redis:
                         return 1
                 return 0
             case [b"XINFO", b"STREAM", key]:
-                if key not in self.streams:
-                    return Error("ERR no such key")
-                stream = self.streams[key]
-                return _WRONG_TYPE if stream is None else stream.info()
+                return self._info(key)
+            case [b"EVAL_RO", _, _, *keys]:
+                return counters(*map(self._info, keys))
             case [b"XREAD", b"COUNT", count, *rest]:
                 blocks = rest[0] == b"BLOCK"
                 rest = rest[3:] if blocks else rest[1:]
@@ -194,6 +193,12 @@ class Redis:
                     return _NOT_YET
                 return found
         raise AssertionError(f"nobody should ask {request}")
+
+    def _info(self, key: bytes) -> Answer:
+        if key not in self.streams:
+            return Error("ERR no such key")
+        stream = self.streams[key]
+        return _WRONG_TYPE if stream is None else stream.info()
 
     def _read(self, asked: _Blocked, blocked: bool) -> Answer:
         found: list[Answer] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,9 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.limits import MIB
 from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.entries import Entries
+from airyd.sources.redis.linger import Linger
 from airyd.sources.redis.reader import BLOCK, Reader
+from airyd.sources.redis.stream_counters import StreamCounters
 from airyd.sources.redis.stream_position import Stream, StreamInfo
-from tests.sources.redis.fakes import Answer, FakeEndpoint, Session, address, stream_info, words
+from tests.sources.redis.fakes import Answer, FakeEndpoint, Session, address, counters, stream_info, words
 
 A, B = b"p:/a", b"p:/b"
 #: An id after all others.
@@ -27,11 +30,14 @@ def entry(event_id: str, body: bytes = b"{}") -> Answer:
 class ReaderCase(SynchronousTestCase):
     """A reader whose two connections the test answers.
 
+    :cvar linger: how many seconds the reader waits for more when events come fast
     :ivar reading: the server side of the connection that reads
     :ivar commands: the server side of the other one
     :ivar on_delivery: called after each delivery
     :ivar on_gap: called after each gap
     """
+
+    linger: ClassVar[float] = 0.0
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -41,7 +47,9 @@ class ReaderCase(SynchronousTestCase):
         self.gaps: list[tuple[str, str]] = []
         self.on_delivery: Callable[[], object] = lambda: None
         self.on_gap: Callable[[], object] = lambda: None
-        self.reader = Reader(self.connections[0], self.connections[1], self.clock, MIB, self.deliver, self.gap)
+        reading, commands = self.connections
+        asking, linger = StreamCounters(self.clock), Linger(self.linger)
+        self.reader = Reader(reading, commands, asking, linger, self.clock, MIB, self.deliver, self.gap)
         for connection in self.connections:
             connection.start()
         for endpoint, number in zip(self.endpoints, (7, 8), strict=True):
@@ -80,31 +88,54 @@ class ReaderCase(SynchronousTestCase):
         return Stream(key.decode().removeprefix("p:"), key, StreamInfo(read, added, "0-0", read))
 
     def assert_reads(self, **positions: str) -> int:
-        """Assert that the reader sent one XREAD after these positions; return its COUNT."""
-        (command,) = self.reading.asked()
+        """Assert that the reader sent one XREAD after these positions, and XINFOs behind it; return its COUNT."""
+        command, *behind = self.reading.asked()
         keys, ids = [f"p:/{name}" for name in positions], list(positions.values())
         self.assertEqual(command[:2], words("XREAD", "COUNT"), command)
         self.assertEqual(command[3:], words("BLOCK", int(BLOCK * 1000), "STREAMS", *keys, *ids))
+        self.assertEqual(behind, [words("XINFO", "STREAM", key) for key in keys] if behind else [])
         return int(command[2])
 
     def begin(self, *streams: Stream) -> None:
         """Add the first streams and answer the check on a new connection."""
         for stream in streams:
             self.reader.add(stream)
-        asked = self.reading.asked()
-        while asked and asked[0][0] == b"XINFO":
-            self.reading.answer(*[self.as_it_was(streams, command[2]) for command in asked])
-            again = self.reading.asked()
-            asked = again
-        self.first_ask = asked
+        while check := self.reading.asked(b"EVAL_RO"):
+            (command,) = check
+            self.reading.answer(counters(*[self.as_it_was(streams, key) for key in command[3:]]))
+        self.first_ask = self.reading.asked()
+
+    def answer_check(self, session: Session, *answers: Answer) -> None:
+        """Answer a check of the counters, and the XINFO of each stream in which the reader then sees a gap.
+
+        :param answers: what XINFO says of each stream
+        """
+        ((command, _, count, *keys),) = session.asked(b"EVAL_RO")
+        self.assertEqual((command, int(count), len(keys)), (b"EVAL_RO", len(answers), len(answers)))
+        session.answer(counters(*answers))
+        of_keys = dict(zip(keys, answers, strict=True))
+        while about := session.asked(b"XINFO"):
+            session.answer(*[of_keys[key] for _, _, key in about])
+
+    def answer_read(self, reply: Answer, *infos: Answer) -> None:
+        """Answer the XREAD in flight, and the XINFOs behind it.
+
+        :param infos: what XINFO says of each stream; by default that there is more to read
+        """
+        self.reading.asked()
+        ((name, *_), *behind) = self.reading.unanswered
+        self.assertEqual(name, b"XREAD")
+        more = stream_info(FAR, 10**6, newest=FAR, oldest="1-0", length=10**6)
+        answers = infos or tuple(more for _ in behind)
+        self.assertIn(len(behind), (0, len(answers)))
+        self.reading.answer(reply, *answers[: len(behind)])
+        if not behind and isinstance(reply, list):
+            self.assertEqual(len(self.reading.asked(b"XINFO")), len(reply))
+            self.reading.answer(*(infos or [more for _ in reply]))
 
     def bring(self, *arrivals: tuple[bytes, list[Answer]]) -> None:
-        """Reply with entries; answer the check that none before them was removed."""
-        self.reading.asked()
-        self.reading.answer([[key, entries] for key, entries in arrivals])
-        self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", key) for key, _ in arrivals])
-        about = stream_info(FAR, 10**6, newest=FAR, oldest="1-0", length=10**6)  # there is more to read
-        self.reading.answer(*[about for _ in arrivals])
+        """Reply with entries, none of which was removed before."""
+        self.answer_read([[key, entries] for key, entries in arrivals])
 
     def as_it_was(self, streams: tuple[Stream, ...], key: bytes) -> Answer:
         """Return the XINFO of an unchanged stream."""

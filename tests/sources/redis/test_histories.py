@@ -18,7 +18,9 @@ from airyd.limits import MIB
 from airyd.sources.redis import stream_position as stream_module
 from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.entries import Entries
+from airyd.sources.redis.linger import Linger
 from airyd.sources.redis.reader import COUNTERS_EVERY, Reader
+from airyd.sources.redis.stream_counters import StreamCounters
 from tests.sources.redis import model
 from tests.sources.redis.fakes import address
 from tests.sources.redis.surroundings import Surroundings
@@ -67,7 +69,9 @@ class World(Surroundings):
             stream.add((1000, 0), b"{}")
             self.redis.streams[key] = stream
         connections = [RedisConnection(address(), self.redis.endpoint, self.clock, "tests") for _ in range(2)]
-        self.reader = Reader(connections[0], connections[1], self.clock, MIB, self.deliver, self.gap)
+        reading, commands = connections
+        counters = StreamCounters(self.clock)
+        self.reader = Reader(reading, commands, counters, Linger(0), self.clock, MIB, self.deliver, self.gap)
         for connection in connections:
             connection.start()
             self.redis.flow()

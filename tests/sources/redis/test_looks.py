@@ -15,8 +15,7 @@ class LookTests(ReaderCase):
     def look(self, *answers: Answer) -> None:
         """Advance the clock to the next check, and answer it."""
         self.clock.advance(COUNTERS_EVERY)
-        self.assertEqual([command[:2] for command in self.commands.asked()], [words("XINFO", "STREAM")] * len(answers))
-        self.commands.answer(*answers)
+        self.answer_check(self.commands, *answers)
 
     def test_all_is_well(self) -> None:
         self.begin(self.stream())
@@ -41,7 +40,7 @@ class LookTests(ReaderCase):
         self.assertEqual([destination for destination, _ in self.gaps], ["/a"])
         self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
         self.commands.answer(1)
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a="2-0")
 
     def test_an_answer_from_before_the_gap_is_left_aside(self) -> None:
@@ -67,10 +66,8 @@ class LookTests(ReaderCase):
     def test_what_went_before_entries_is_told_before_they_are_delivered(self) -> None:
         """The entries are then read again."""
         self.begin(self.stream())
-        self.reading.answer([[A, [entry("8-0"), entry("9-0")]]])
-        self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", A)])
         now = stream_info("9-0", 9, newest="9-0", oldest="8-0", length=2)
-        self.reading.answer(now)
+        self.answer_read([[A, [entry("8-0"), entry("9-0")]]], now)
         self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", A)])
         self.reading.answer(now)
         self.assertEqual(self.delivered, [])
@@ -86,8 +83,8 @@ class LookTests(ReaderCase):
         """The entries are dropped, and the next check reports why."""
         wrong = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
         self.begin(self.stream(), self.stream(B))
-        self.reading.answer([[A, [entry("6-0")]], [B, [entry("6-0")]]])
-        self.reading.asked()
+        self.answer_read([[A, [entry("6-0")]], [B, [entry("6-0")]]], wrong, stream_info("6-0", 6, newest="6-0"))
+        self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", key) for key in (A, B)])
         self.reading.answer(wrong, stream_info("6-0", 6, newest="6-0"))
         self.assertEqual((self.delivered, self.gaps), ([("/b", ["6-0"])], []))
         self.look(wrong, stream_info("6-0", 6, newest="6-0"))
@@ -100,8 +97,7 @@ class LookTests(ReaderCase):
         self.clock.advance(1.2)
         self.reading.log_in(9)
         self.assertEqual(self.delivered, [])
-        self.reading.asked()
-        self.reading.answer(stream_info("6-0", 6, newest="6-0"))
+        self.answer_check(self.reading, stream_info("6-0", 6, newest="6-0"))
         self.assert_reads(a="5-0")
         self.bring((A, [entry("6-0")]))
         self.assertEqual((self.delivered, self.gaps), ([("/a", ["6-0"])], []))
@@ -117,7 +113,7 @@ class LookTests(ReaderCase):
         self.assertEqual(len(self.gaps), 1)
         self.commands.asked()
         self.commands.answer(1)
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a=before("7-0"))
         self.bring((A, [entry("7-0"), entry("8-0"), entry("9-0")]))
         self.assertEqual(self.delivered, [("/a", ["7-0", "8-0", "9-0"])])
@@ -152,11 +148,10 @@ class LookTests(ReaderCase):
         self.assertEqual(len(self.gaps), 1)
         self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
         self.commands.answer(1)
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a="10-0")
-        self.reading.answer([[A, [entry("20-0", b'{"n":0}'), entry("30-0")]]])
-        self.reading.asked()
-        self.reading.answer(stream_info("30-0", 100, newest="30-0", oldest="3-0", length=30))
+        now = stream_info("30-0", 100, newest="30-0", oldest="3-0", length=30)
+        self.answer_read([[A, [entry("20-0", b'{"n":0}'), entry("30-0")]]], now)
         self.assertEqual(self.delivered[-1], ("/a", ["20-0", "30-0"]))
         self.look(stream_info("30-0", 100, newest="30-0", oldest="3-0", length=30))
         self.assertEqual(len(self.gaps), 1)
@@ -178,7 +173,7 @@ class LookTests(ReaderCase):
         self.assertEqual(len(self.gaps), 1)
         self.commands.asked()
         self.commands.answer(1)
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a="7-0")
 
     def test_the_connection_is_lost_while_it_looks_for_the_place(self) -> None:
@@ -191,7 +186,7 @@ class LookTests(ReaderCase):
         self.assertEqual(self.commands.asked(), [words("XRANGE", A, "6-0", "6-0")])
         self.commands.lose()
         self.assertEqual(self.gaps, [])
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", A)])
         self.reading.answer(now)
         self.assertEqual(self.reading.asked(), [words("XRANGE", A, "6-0", "6-0")])
@@ -212,7 +207,7 @@ class LookTests(ReaderCase):
         self.commands.answer(Error("NOPERM this user has no permissions to run the 'xrange' command"))
         self.assertEqual(len(self.gaps), 1)
         self.assertIn("NOPERM", text_of(log))
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a="9-0")
 
     def test_nothing_of_a_gap_is_delivered_to_who_left(self) -> None:
@@ -238,16 +233,15 @@ class LookTests(ReaderCase):
 
         self.look(stream_info("6-0", 6, newest="6-0"), stream_info("9-0", 1, newest="9-0"))
         self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a="6-0", b="0-0")
 
     def test_a_key_of_another_type_that_xread_notices_first(self) -> None:
         wrong = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
         self.begin(self.stream(), self.stream(B))
-        self.reading.answer(wrong)
+        self.answer_read(wrong)
         self.clock.advance(0.5)
-        self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", key) for key in (A, B)])
-        self.reading.answer(stream_info("5-0", 5, newest="5-0"), wrong)
+        self.answer_check(self.reading, stream_info("5-0", 5, newest="5-0"), wrong)
         self.assertEqual([destination for destination, _ in self.gaps], ["/b"])
         self.assert_reads(a="5-0")
 
@@ -256,18 +250,16 @@ class LookTests(ReaderCase):
         log = record_log(self)
         self.begin(self.stream())
         refusal = Error("NOPERM this user has no permissions to run the 'xread' command")
-        self.reading.answer(refusal)
+        self.answer_read(refusal)
         for _ in range(3):
             self.assertEqual(self.reader.trouble, str(refusal))
             self.clock.advance(0.5)
-            self.reading.asked()
-            self.reading.answer(stream_info("5-0", 5, newest="5-0"))
+            self.answer_check(self.reading, stream_info("5-0", 5, newest="5-0"))
             self.assert_reads(a="5-0")
-            self.reading.answer(refusal)
+            self.answer_read(refusal)
         self.assertEqual(len([event for event in log if event["log_level"].name == "warn"]), 1)
         self.clock.advance(0.5)
-        self.reading.asked()
-        self.reading.answer(stream_info("5-0", 5, newest="5-0"))
+        self.answer_check(self.reading, stream_info("5-0", 5, newest="5-0"))
         self.bring((A, [entry("6-0")]))
         self.assertIsNone(self.reader.trouble)
         self.assertEqual((self.gaps, self.delivered), ([], [("/a", ["6-0"])]))
@@ -299,8 +291,7 @@ class ReconnectingTests(ReaderCase):
         self.begin(self.stream())
         self.bring((A, [entry("6-0")]))
         self.come_back()
-        self.reading.asked()
-        self.reading.answer(stream_info("8-0", 8, newest="8-0"))
+        self.answer_check(self.reading, stream_info("8-0", 8, newest="8-0"))
         self.assert_reads(a="6-0")
         self.bring((A, [entry("7-0"), entry("8-0")]))
         self.assertEqual((self.delivered, self.gaps), ([("/a", ["6-0"]), ("/a", ["7-0", "8-0"])], []))
@@ -309,8 +300,7 @@ class ReconnectingTests(ReaderCase):
         """Entries trimmed meanwhile are reported at once: no reply is in flight."""
         self.begin(self.stream())
         self.come_back()
-        self.reading.asked()
-        self.reading.answer(stream_info("8-0", 8, newest=None))
+        self.answer_check(self.reading, stream_info("8-0", 8, newest=None))
         self.assertEqual(len(self.gaps), 1)
         self.assert_reads(a="8-0")
 
@@ -321,12 +311,12 @@ class ReconnectingTests(ReaderCase):
         self.clock.advance(1.2)
         self.assertEqual(len(self.endpoints[0].sessions), 3)
         self.reading.log_in(10)
-        self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", A)])
+        self.assertEqual([command[0] for command in self.reading.asked()], [b"EVAL_RO"])
 
     def test_wakes_the_new_connection(self) -> None:
         self.begin(self.stream())
         self.come_back()
-        self.reading.answer(stream_info("5-0", 5, newest="5-0"))
+        self.answer_check(self.reading, stream_info("5-0", 5, newest="5-0"))
         self.reader.add(self.stream(B))
         self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 9)])
 
@@ -335,14 +325,12 @@ class ReconnectingTests(ReaderCase):
         silent = self.reading
         for _ in range(7):
             self.clock.advance(1.5)
-            self.commands.asked()
-            self.commands.answer(stream_info("5-0", 5, newest="5-0"))
+            self.answer_check(self.commands, stream_info("5-0", 5, newest="5-0"))
         self.assertFalse(silent.is_open)
 
     def test_a_stream_that_does_not_exist_yet(self) -> None:
         stream = Stream("/a", A, NO_STREAM)
         self.reader.add(stream)
-        self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", A)])
-        self.reading.answer(Error("ERR no such key"))
+        self.answer_check(self.reading, Error("ERR no such key"))
         self.assert_reads(a="0-0")
         self.assertEqual(self.gaps, [])

@@ -18,7 +18,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.limits import MIB
 from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.entries import Entries
+from airyd.sources.redis.linger import Linger
 from airyd.sources.redis.reader import COUNTERS_EVERY, Reader
+from airyd.sources.redis.stream_counters import StreamCounters
 from airyd.sources.redis.stream_position import Stream, StreamInfo
 from tests.sources.redis import model
 from tests.sources.redis.fakes import address
@@ -59,7 +61,9 @@ class World(Surroundings):
         self.connections = [
             RedisConnection(address(), self.redis.endpoint, self.clock, "tests", must_be_master=True) for _ in range(2)
         ]
-        self.reader = Reader(self.connections[0], self.connections[1], self.clock, MIB, self.deliver, self.gap)
+        reading, commands = self.connections
+        counters = StreamCounters(self.clock)
+        self.reader = Reader(reading, commands, counters, Linger(0), self.clock, MIB, self.deliver, self.gap)
         for connection in self.connections:
             connection.start()
             self.redis.flow()

@@ -8,8 +8,8 @@ from airyd.interfaces import Lag
 from airyd.limits import MIB
 from airyd.sources.redis.reader import COUNTERS_EVERY
 from airyd.sources.redis.stream_position import Stream
-from tests.sources.redis.fakes import Answer, Error, stream_info, words
-from tests.sources.redis.reader_case import FAR, A, B, ReaderCase, entry
+from tests.sources.redis.fakes import Answer, Error, counters, stream_info, words
+from tests.sources.redis.reader_case import A, B, ReaderCase, entry
 
 
 class WakingTests(ReaderCase):
@@ -27,7 +27,7 @@ class WakingTests(ReaderCase):
         self.reader.add(self.stream(B, "3-0"))
         self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
         self.commands.answer(1)
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a="5-0", b="3-0")
 
     def test_woken_too_early(self) -> None:
@@ -41,7 +41,7 @@ class WakingTests(ReaderCase):
             self.clock.advance(0.01)
         self.commands.asked()
         self.commands.answer(1)
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a="5-0", b="5-0")
         self.clock.advance(0.1)
         self.assertEqual(self.commands.asked(), [])
@@ -66,14 +66,14 @@ class WakingTests(ReaderCase):
         self.clock.advance(0.01)
         self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
         self.commands.answer(1)
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a="5-0", b="5-0", c="5-0", d="5-0")
 
     def test_where_waking_is_not_allowed(self) -> None:
         self.begin(self.stream())
         self.reader.add(self.stream(B))
         self.commands.answer(Error("NOPERM this user has no permissions to run the 'client|unblock' command"))
-        self.reading.answer(None)  # five seconds later
+        self.answer_read(None)  # five seconds later
         self.assert_reads(a="5-0", b="5-0")
         self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -98,7 +98,7 @@ class WakingTests(ReaderCase):
     def test_the_last_stream_leaves(self) -> None:
         self.begin(self.stream())
         self.reader.remove(A)
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assertEqual(self.reading.asked(), [])
         self.reader.add(self.stream(B))
         self.assert_reads(b="5-0")
@@ -127,6 +127,65 @@ class WakingTests(ReaderCase):
         self.bring((A, [entry("6-0")]))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIn("internal error", self.reader.trouble or "")
+
+
+class PipelineTests(ReaderCase):
+    """The XINFOs behind each XREAD."""
+
+    def test_entries_are_delivered_without_another_round_trip(self) -> None:
+        self.begin(self.stream(), self.stream(B))
+        self.assertEqual(self.first_ask[1:], [words("XINFO", "STREAM", key) for key in (A, B)])
+        now = stream_info("6-0", 6, newest="6-0", oldest="1-0", length=6)
+        self.reading.answer([[A, [entry("6-0")]]], now, stream_info("5-0", 5, newest="5-0"))
+        self.assertEqual(self.delivered, [("/a", ["6-0"])])
+
+    def test_a_few_streams_only(self) -> None:
+        """With more, XINFO is asked of those with new entries."""
+        streams = [self.stream(f"p:/{number}".encode()) for number in range(9)]
+        self.begin(*streams)
+        self.assertEqual(len(self.first_ask), 1)
+        self.reading.answer([[streams[3].key, [entry("6-0")]]])
+        self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", streams[3].key)])
+        self.reading.answer(stream_info("6-0", 6, newest="6-0", oldest="1-0", length=6))
+        self.assertEqual(self.delivered, [("/3", ["6-0"])])
+
+    def test_not_with_large_entries(self) -> None:
+        """Their size is known from the last XINFO or check."""
+        self.begin(self.stream(), self.stream(B))
+        body = b'{"x":"' + b"x" * 10_000 + b'"}'
+        info = stream_info("6-0", 6, newest="6-0", oldest="1-0", length=6, body=body)
+        self.reading.answer([[A, [entry("6-0", body)]]], info, stream_info("5-0", 5, newest="5-0"))
+        self.assertEqual(len(self.reading.asked()), 1)
+        self.clock.advance(COUNTERS_EVERY)
+        small = stream_info("6-0", 6, newest="6-0", oldest="6-0")
+        self.answer_check(self.commands, small, stream_info("5-0", 5, newest="5-0"))
+        self.reading.answer(None)
+        self.assertEqual(len(self.reading.asked()), 3)
+
+    def test_an_error_behind(self) -> None:
+        """XINFO is asked again, and nothing is delivered before its answer."""
+        self.begin(self.stream())
+        self.reading.answer([[A, [entry("6-0")]]], Error("ERR something is wrong"))
+        self.assertEqual((self.delivered, self.reading.asked()), ([], [words("XINFO", "STREAM", A)]))
+        self.reading.answer(stream_info("6-0", 6, newest="6-0", oldest="1-0", length=6))
+        self.assertEqual(self.delivered, [("/a", ["6-0"])])
+
+    def test_redis_stops_between_the_replies(self) -> None:
+        """The connection is closed, and the entries are read again on the next one."""
+        self.begin(self.stream())
+        silent = self.reading
+        silent.answer([[A, [entry("6-0")]]])
+        for _ in range(12):
+            self.clock.advance(COUNTERS_EVERY)
+            self.answer_check(self.commands, stream_info("6-0", 6, newest="6-0", oldest="1-0", length=6))
+        self.assertFalse(silent.is_open)
+        self.assertEqual(self.delivered, [])
+        self.assertIsNot(self.reading, silent)
+        self.reading.log_in(9)
+        self.answer_check(self.reading, stream_info("6-0", 6, newest="6-0", oldest="1-0", length=6))
+        self.assert_reads(a="5-0")
+        self.bring((A, [entry("6-0")]))
+        self.assertEqual((self.delivered, self.gaps), ([("/a", ["6-0"])], []))
 
 
 class CountTests(ReaderCase):
@@ -175,11 +234,13 @@ class CountTests(ReaderCase):
         self.reading.lose()
         self.clock.advance(1.2)
         self.reading.log_in(9)
-        while (asked := self.reading.asked())[0][0] == b"XINFO":
-            read = {stream.key: stream.read for stream in streams}
-            last = [read[command[2]] for command in asked]
-            self.reading.answer(*[stream_info(each, int(each.split("-")[0]), newest=each) for each in last])
-        return asked
+        read = {stream.key: stream.read for stream in streams}
+        while check := self.reading.asked(b"EVAL_RO"):
+            ((_, _, _, *keys),) = check
+            last = [read[key] for key in keys]
+            infos = [stream_info(each, int(each.split("-")[0]), newest=each) for each in last]
+            self.reading.answer(counters(*infos))
+        return self.reading.asked(b"XREAD")
 
     def test_a_new_connection_begins_with_few(self) -> None:
         """Many large entries may be waiting then."""
@@ -211,12 +272,12 @@ class CountTests(ReaderCase):
         self.assertEqual(counts, sorted(counts, reverse=True))
         alone = [asks[-1]]
         for _ in range(3):
-            self.reading.answer(None)
+            self.answer_read(None)
             alone += self.reading.asked()
         self.assertEqual(
             sorted(alone), [words("XREAD", "COUNT", 1, "STREAMS", stream.key, "5-0") for stream in streams]
         )
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assert_reads(a="5-0", b="5-0", c="5-0", d="5-0")  # nothing waits: that of all may wait for more
 
     def test_after_a_lost_reply_it_grows_again(self) -> None:
@@ -227,19 +288,17 @@ class CountTests(ReaderCase):
             ((_, _, count, *_, key, _),) = self.come_back(*streams)
         self.assertEqual(count, b"1")
         self.bring((key, [entry("6-0")]))
-        (asked,) = self.reading.asked()
+        (asked,) = self.reading.asked(b"XREAD")
         self.assertIn(b"BLOCK", asked)  # of all
         body = b'{"x":"' + b"x" * 100_000 + b'"}'
-        self.reading.answer([[key, [entry("7-0", body)]]])
-        self.reading.asked()
-        self.reading.answer(stream_info(FAR, 10**6, newest=FAR, oldest="1-0", length=10**6))
-        (asked,) = self.reading.asked()
+        self.bring((key, [entry("7-0", body)]))
+        (asked,) = self.reading.asked(b"XREAD")
         self.assertEqual(asked[2], b"1")
 
     def test_nothing_came(self) -> None:
         self.begin(self.stream())
         count = int(self.first_ask[0][2])
-        self.reading.answer(None)
+        self.answer_read(None)
         self.assertEqual(self.assert_reads(a="5-0"), count)
 
 
@@ -252,10 +311,8 @@ class ReachTests(ReaderCase):
             (stream_info("5-0", 5, newest="5-0", oldest="3-0", length=2), {"/a": 9_999.997}),
             (stream_info("5-0", 5), {}),
         ):
-            self.commands.asked()
             self.clock.advance(COUNTERS_EVERY)
-            self.commands.asked()
-            self.commands.answer(reply)
+            self.answer_check(self.commands, reply)
             self.assertEqual(self.reader.reaches(10_000.0), reaches)
 
 
@@ -264,10 +321,8 @@ class LagTests(ReaderCase):
 
     def find(self, last: str, added: int) -> None:
         """Let the next check find a stream with this last id, and as many entries."""
-        self.commands.asked()
         self.clock.advance(COUNTERS_EVERY)
-        self.assertEqual(self.commands.asked(), [words("XINFO", "STREAM", A)])
-        self.commands.answer(stream_info(last, added, newest=last, oldest="1-0", length=added))
+        self.answer_check(self.commands, stream_info(last, added, newest=last, oldest="1-0", length=added))
 
     def assert_lag(self, entries: int, seconds: float, wall: float = 10_000.0) -> None:
         """Check the lag of the stream."""
@@ -322,6 +377,5 @@ class LagTests(ReaderCase):
         self.assert_lag(0, 0.0)
         self.clock.advance(3)
         self.assert_lag(0, COUNTERS_EVERY + 3)
-        self.assertEqual(self.commands.asked(), [words("XINFO", "STREAM", A)])
-        self.commands.answer(stream_info("5-0", 5, newest="5-0", oldest="1-0", length=5))
+        self.answer_check(self.commands, stream_info("5-0", 5, newest="5-0", oldest="1-0", length=5))
         self.assert_lag(0, 0.0)

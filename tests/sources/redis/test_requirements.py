@@ -12,7 +12,7 @@ from tests.doubles import record_log, text_of
 from tests.sources.contract import NEWS
 from tests.sources.redis.case import RedisCase
 from tests.sources.redis.fake_case import FakeRedisCase
-from tests.sources.redis.fakes import Answer, Error, says_hello
+from tests.sources.redis.fakes import Answer, Error, counters, says_hello
 from tests.sources.redis.server import RedisServer
 from tests.sources.support import body
 
@@ -48,7 +48,12 @@ class AnsweringCase(FakeRedisCase):
                 for command in commands:
                     if command[0] == b"XREAD":
                         keys.append(command[4])
-                    answers: dict[bytes, Answer] = {b"HELLO": self.server_info, b"XRANGE": [], b"XINFO": self.info}
+                    answers: dict[bytes, Answer] = {
+                        b"HELLO": self.server_info,
+                        b"XRANGE": [],
+                        b"XINFO": self.info,
+                        b"EVAL_RO": counters(self.refusals.get(b"XINFO", self.info)),
+                    }
                     key = next((word for word in command if word.startswith(self.prefix.encode())), b"")
                     session.answer(self.refusals.get(key, self.refusals.get(command[0], answers.get(command[0]))))
         return keys

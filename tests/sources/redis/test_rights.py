@@ -108,6 +108,18 @@ class AirydTests(RightsTestCase):
         self.without("xinfo|stream")
         self.check_unavailable()
 
+    def test_without_eval_ro(self) -> None:
+        """The rights that airyd needed before it used scripts: gaps are reported, and the log has a warning."""
+        self.without("eval_ro")
+        daemon = self.own_daemon(*self.options)
+        client = self.connect(daemon=daemon)
+        client.subscribe(MESSAGE, "0")
+        self.add(MESSAGE, body(MESSAGE, 1))
+        self.assertEqual(client.message().body, body(MESSAGE, 1))
+        self.redis.call("DEL", f"airyd:{MESSAGE}")
+        self.assertEqual(client.error()[0].headers["message"], "history lost")
+        self.assertIn("Redis refuses EVAL_RO", daemon.log)
+
     def test_without_xread(self) -> None:
         """airyd is not ready, and says why; when it may read again, no event is missed."""
         self.without("xread")
@@ -190,6 +202,11 @@ class ReadOnlyTests(RightsTestCase):
         self.assertEqual(client.message().body, b"{}")
         other = self.connect()
         self.assertEqual(other.subscribe(destination, "0", last_message_id=start).headers["recovered"], "false")
+
+    def test_without_eval_ro(self) -> None:
+        """The rights that airyd needed before it used scripts."""
+        self.without("eval_ro")
+        self.test_live_and_resume()
 
     def test_publishing_fails(self) -> None:
         status, answer = self.daemon.post(MESSAGE, body(MESSAGE, 1))

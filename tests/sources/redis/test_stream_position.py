@@ -44,7 +44,11 @@ class InfoTests(SynchronousTestCase):
 
     def test_a_stream(self) -> None:
         reply: RedisReply = [*self.facts, b"first-entry", [b"5-0", []], b"last-entry", [b"5-1", [b"payload", b"{}"]]]
-        self.assertEqual(read_info(reply), StreamInfo("5-1", 9, "3-0", "5-1", "5-0", 3, [b"payload", b"{}"]))
+        self.assertEqual(read_info(reply), StreamInfo("5-1", 9, "3-0", "5-1", "5-0", 3, [b"payload", b"{}"], 9))
+
+    def test_without_fields(self) -> None:
+        reply: RedisReply = [*self.facts, b"first-entry", [b"5-0", 4], b"last-entry", [b"5-1", 9]]
+        self.assertEqual(read_info(reply), StreamInfo("5-1", 9, "3-0", "5-1", "5-0", 3, None, 13))
 
     def test_an_empty_stream(self) -> None:
         reply: RedisReply = [*self.facts, b"first-entry", None, b"last-entry", None]

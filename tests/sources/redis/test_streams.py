@@ -12,7 +12,7 @@ from airyd.interfaces import IMeasuredSource, Lag
 from airyd.sources.redis.reader import COUNTERS_EVERY
 from airyd.sources.redis.streams import RedisStreams
 from tests.sources.redis.fake_case import FakeRedisCase
-from tests.sources.redis.fakes import Answer, Error, stream_info, words
+from tests.sources.redis.fakes import Answer, Error, counters, stream_info, words
 from tests.sources.support import START, RecordingSink
 
 A = "/topic/a"
@@ -214,7 +214,7 @@ class ReplayTests(SourceCase):
         self.commands.asked()
         self.commands.answer(stream_info("5-0", 5, newest="5-0"))
         self.assertEqual(self.successResultOf(watching), "5-0")
-        self.reading.answer(stream_info("5-0", 5, newest="5-0"))  # the look that a new connection begins with
+        self.reading.answer(counters(stream_info("5-0", 5, newest="5-0")))  # the look that a new connection begins with
         early = self.source.replay(A, "5-0", 2)
         self.assert_asks("5-0", 3)
         self.reading.answer([[KEY.encode(), [entry(6)]]], stream_info("6-0", 6, newest="6-0"))
@@ -327,7 +327,7 @@ class MeasureTests(SourceCase):
             self.assertEqual({A: Lag(0, seconds)}, self.measured.lags())
         self.reconnect()
         self.clock.advance(COUNTERS_EVERY)
-        self.commands.answer(stream_info("5-0", 5, newest="5-0"))
+        self.commands.answer(counters(stream_info("5-0", 5, newest="5-0")))
         self.assertEqual({A: Lag(0, 0.0)}, self.measured.lags())
 
     def test_reaches(self) -> None:
