@@ -77,7 +77,7 @@ HELD: Final = (
     Held("console", r"(podman|docker) ", ENGINE),
     Held("console", r"mkdir -m 700 secrets|openssl .*secrets/|chmod 644 secrets/", "tests/integration/test_compose.py"),
     Held("console", r"kubectl create secret ", "tests/integration/test_kubernetes.py"),
-    Held("console", r"kubectl (apply|exec) ", CLUSTER),
+    Held("console", r"kubectl (apply|exec|get) ", CLUSTER),
     Held("console", r"npx ", NPM),
     Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),
     Held("console", r"PYTHONPATH=docs/examples/plugin ", "tests/integration/test_plugins.py"),

@@ -257,7 +257,7 @@ def _why_not_connected(error: OSError, host: str) -> str:
             return "connection refused"
         case TimeoutError():
             return "no answer to the attempt to connect"
-    return error.strerror or type(error).__name__
+    return error.strerror or str(error) or type(error).__name__
 
 
 def _reason(response: HTTPResponse, answer: bytes) -> str:

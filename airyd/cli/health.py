@@ -7,11 +7,14 @@ from http import HTTPStatus
 from typing import Final
 
 from airyd.cli.admin_client import AdminClient, Reply, RequestFailed
+from airyd.cli.http_errors import LONGEST_ERROR
 from airyd.cli.nodes import in_thread
 from airyd.cli.terminal import Console, visible
 
 #: Seconds for everything: the name of the host, the connection and the answer. Health checks have longer time-outs.
 PATIENCE: Final = 4.0
+#: How many reasons and warnings are printed: engines keep what a health check prints.
+_MOST_TEXTS: Final = 20
 
 
 def health(url: str, client: AdminClient, is_live: bool, console: Console) -> int:
@@ -56,6 +59,6 @@ def _problem(reply: Reply, is_live: bool) -> str:
 
 
 def _texts(reply: Reply, name: str) -> list[str]:
-    """Return a list of the answer."""
+    """Return the first texts of a list of the answer, each shortened."""
     listed = reply.value.get(name) if isinstance(reply.value, dict) else None
-    return [str(each) for each in listed] if isinstance(listed, list) else []
+    return [str(each)[:LONGEST_ERROR] for each in listed[:_MOST_TEXTS]] if isinstance(listed, list) else []

@@ -8,6 +8,8 @@ from typing import Final
 
 #: Characters of a server's text that are quoted.
 LONGEST_QUOTE: Final = 300
+#: Characters that are printed of an error in an answer; airyd's own errors are shorter.
+LONGEST_ERROR: Final = 1000
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 
 
@@ -23,7 +25,7 @@ def stated_error(body: bytes) -> str | None:
     """Return the error text in a response body of airyd's admin page; None if there is none."""
     match parse_json(body):
         case {"error": str(reason)}:
-            return " ".join(reason.split())
+            return " ".join(reason.split())[:LONGEST_ERROR]
     return None
 
 

@@ -29,6 +29,8 @@ STATUS_EVERY: Final = 2.0
 RETRY_AFTER: Final = 0.5
 #: Seconds that a stop may take in addition to ``--drain-notice`` and ``--drain-seconds``.
 STOP_PATIENCE: Final = 30.0
+#: Seconds between two signs of life, at least: with a nonsensical time of the watchdog they would take all of a core.
+_SHORTEST_BEAT: Final = 0.01
 #: Errors that pass: the manager has no room, or this process has too many files open.
 _LATER: Final = (errno.EAGAIN, errno.ENOBUFS, errno.EMFILE, errno.ENFILE)
 #: Characters of a status; systemd ignores a notification of more than 4096 bytes.
@@ -73,7 +75,8 @@ class NotifySocket:
                     return
                 if not self._has_failed:
                     self._has_failed = True
-                    self._log.warn("the service manager cannot be notified: {reason}", reason=error.strerror)
+                    reason = error.strerror or str(error)
+                    self._log.warn("the service manager cannot be notified: {reason}", reason=reason)
             self._unsent.popleft()
 
     def _send_again(self) -> None:
@@ -101,7 +104,7 @@ class ServiceManager:
 
     def __init__(self, notify_socket: NotifySocket, watchdog: float, clock: IReactorTime) -> None:
         self._socket = notify_socket
-        self._beat = watchdog / 2
+        self._beat = max(watchdog / 2, _SHORTEST_BEAT) if watchdog else 0.0
         self._clock = clock
         self._state = _State.STARTING
         self._status = ""

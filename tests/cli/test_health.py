@@ -52,6 +52,22 @@ class HealthTests(SynchronousTestCase):
         expected = f"airyd health: {self.web.url}: not ready: draining; Redis\\x1b[2J\n"
         self.assertEqual(self.answered(NOT_READY), (1, "", expected))
 
+    def test_hostile_answers(self) -> None:
+        """Whatever a server answers, little is printed."""
+        long, many = b"x" * 1_000_000, b", ".join([b'"x"'] * 10_000)
+        for status, answer in (
+            (503, b'{"ready": false, "reasons": ["%s"]}' % long),
+            (503, b'{"ready": false, "reasons": [%s]}' % many),
+            (200, b'{"ready": true, "warnings": ["%s"]}' % long),
+            (200, b'{"ready": true, "warnings": [%s]}' % many),
+            (500, b'{"error": "%s"}' % long),
+            (500, long),
+            (200, b"[" * 1_000_000),
+        ):
+            self.answered((status, answer))
+            self.assertLess(len(self.screen.err.text), 2000, answer[:40])
+            self.screen = Screen("airyd health")
+
     def test_live(self) -> None:
         """``--live`` asks whether the process answers."""
         self.assertEqual(self.answered((200, b"ok"), is_live=True), (0, f"{self.web.url} is alive\n", ""))
@@ -76,6 +92,11 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(self.ask("unix:/nonexistent/admin.sock"), 1)
         expected = "airyd health: cannot reach unix:/nonexistent/admin.sock: No such file or directory\n"
         self.assertEqual(self.screen.err.text, expected)
+
+    def test_no_path_of_a_unix_socket(self) -> None:
+        """A path that is too long is refused with the reason."""
+        self.assertEqual(self.ask(f"unix:/{'x' * 200}"), 1)
+        self.assertNotRegex(self.screen.err.text, r"OSError|None")
 
     def test_no_answer(self) -> None:
         """A node that does not answer in time is not healthy."""

@@ -65,6 +65,11 @@ os.execve(sys.argv[cut + 1], sys.argv[cut + 1 :], os.environ)
 """
 #: The number of the user in the image.
 USER: Final = 65532
+#: What a test says on a machine that forbids namespaces.
+_NO_NAMESPACES: Final = """\
+Run the tests as root, or allow all users to make namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns=0 on
+Ubuntu); in a container, give it --cap-add SYS_ADMIN.
+"""
 _NAMESPACES: Final = ("--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child")
 
 
@@ -128,7 +133,7 @@ class Container:
         assert self._process.stdout is not None
         while text not in self.log:
             line = self._process.stdout.readline()
-            assert line, self.log
+            assert line, self.log + (_NO_NAMESPACES if "unshare failed" in self.log else "")
             self.log += line
 
     def inside(self, *words: str) -> list[str]:

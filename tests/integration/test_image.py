@@ -35,6 +35,7 @@ class ImageTests(SynchronousTestCase, ImageContract):
     """The image."""
 
     def setUp(self) -> None:
+        self.assertEqual(os.geteuid(), 0, "buildah needs root here: run this test as root")
         self.folder = Path(mkdtemp(prefix="airyd-image-"))
         self.addCleanup(shutil.rmtree, self.folder)
         self.storage = ["--root", str(self.folder / "store"), "--runroot", str(self.folder / "run")]

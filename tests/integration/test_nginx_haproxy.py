@@ -353,14 +353,36 @@ class DrainTests(FrontCase):
     def test_a_node_that_is_away(self) -> None:
         """Both proxies connect clients to the other node at once."""
         daemon = self.own_daemon(TRUST)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            away = listener.getsockname()[1]
+        bound = socket.socket()  # it keeps the port, on which nobody listens
+        self.addCleanup(bound.close)
+        bound.bind(("127.0.0.1", 0))
+        away = bound.getsockname()[1]
         for name in FILES:
             front = TlsFront(name, [Node(away, away), Node(daemon.port, daemon.admin_port)], certificates())
             self.addCleanup(front.stop)
             for _ in range(4):
                 self.session(front)
         self.assertEqual(connections(daemon), 8)
+
+
+class SlowTests(FrontCase):
+    """Clients that only take up connections."""
+
+    def test_half_a_head(self) -> None:
+        """A client that does not end its opening handshake is disconnected; the files allow 10 seconds for it."""
+        daemon = self.own_daemon(TRUST)
+        for name, limit in (("nginx", "client_header_timeout"), ("haproxy", "timeout http-request")):
+            client = self.client(self.front(name, [daemon, daemon], (f"{limit} 10s", f"{limit} 1s")))
+            client.send_bytes(b"GET /ws.communication HTTP/1.1\r\nHost: localhost\r\n")
+            client.expect_end()
+        self.assertEqual(admitted(daemon), 0)
+
+    def test_body(self) -> None:
+        """nginx waits for no body of an opening handshake, which has none."""
+        daemon = self.own_daemon(TRUST)
+        client = self.client(self.front("nginx", [daemon, daemon]))
+        client.send_bytes(b"GET /ws.communication HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n")
+        self.assertEqual(client.response().status, 413)
 
 
 class ThousandTests(FrontCase):

@@ -220,6 +220,17 @@ class WatchdogTests(ServiceManagerCase):
         self.clock.pump([15.0] * 2)
         self.assertEqual(["WATCHDOG=1"] * 2, self.heard())
 
+    def test_too_short(self) -> None:
+        """A time of a microsecond does not keep the reactor busy."""
+        manager = self.manager(WATCHDOG_USEC="1")
+        self.assertTrue(manager.has_watchdog)
+        manager.start(self.ask, lambda: True)
+        self.heard()
+        self.clock.advance(0.005)
+        self.assertEqual([], self.heard())
+        self.clock.advance(0.005)
+        self.assertEqual(["WATCHDOG=1"], self.heard())
+
     def test_of_another_process(self) -> None:
         """A watchdog for another process is not ours, and neither is one that is no number."""
         for variables in (
@@ -262,6 +273,13 @@ class SocketTests(ServiceManagerCase):
         self.systemd = self.listen(str(self.path))
         manager.reloaded()
         self.assertEqual(["READY=1"], self.heard())
+
+    def test_too_long(self) -> None:
+        """A path that no unix socket can have is logged with the reason."""
+        self.manager(NOTIFY_SOCKET=f"/{'x' * 200}").serving()
+        (line,) = [text for text in map(formatEvent, self.events) if text and "service manager" in text]
+        self.assertNotIn("None", line)
+        self.assertRegex(line, r"cannot be notified: \w+")
 
     def test_full(self) -> None:
         """What the manager has no room for comes later, in order; signs of life are not kept."""
