@@ -391,7 +391,7 @@ class SlowTests(AlertCase):
         look("AirydSlowClients", daemon.admin_port, daemon.log)
 
     def test_slow_clients_closed(self) -> None:
-        daemon = self.own_daemon("--buffered=200000")
+        daemon = self.own_daemon("--buffered=200000", "--source=memory:?history=0")
         for _ in range(7):
             self.slow(daemon)
         before = self.page(daemon)

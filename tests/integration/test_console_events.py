@@ -57,7 +57,8 @@ class ManyTests(ConsoleCase):
         self.browser.click(self.browser.text("tbody td a"), "link")
         self.browser.see("reads-nothing/1")
         self.browser.until("document.querySelector('dl .state').textContent === 'slow'")
-        self.assertIn("MiB of at most 19.1 MiB", self.browser.text("dl"))
+        self.assertIn("iB of at most 19.1 MiB", self.browser.text("dl"))
+        self.browser.see("catching-up")  # its subscription, which reads from the history
 
 
 class HostileTests(ConsoleCase):
