@@ -32,9 +32,7 @@ class Limits:
     transaction_bytes: int = _limit(1 * MIB, "bytes in all open transactions of a connection")
     buffered: int = _limit(2 * MIB, "bytes buffered for one client before it is closed as too slow")
     buffered_mark: int = _limit(
-        128 * KIB,
-        "bytes buffered for one client, at most half of --buffered; above, it reads events from the history at its own "
-        "pace",
+        128 * KIB, "bytes buffered for one client before it reads from the history; at most half of --buffered"
     )
     token_size: int = _limit(
         8 * KIB,

@@ -49,6 +49,7 @@ DEFAULTS = (
     ("--transactions", "16"),
     ("--transaction-bytes", "1048576"),
     ("--buffered", "2097152"),
+    ("--buffered-mark", "131072"),
     ("--token-size", "8192"),
 )
 #: ``(arguments, what the refusal must name)``
