@@ -24,7 +24,6 @@ from tests.integration.daemon import TREE
 from tests.integration.namespace import USER, Container
 from tests.integration.test_container import OPEN, ImageContract
 
-_MIRROR: Final = ""
 #: The name of the image.
 _IMAGE: Final = "localhost/airyd-test"
 
@@ -57,7 +56,10 @@ class ImageTests(SynchronousTestCase, ImageContract):
         (name,) = re.findall(r"(?m)^ARG BASE=(\S+)$", CONTAINERFILE.read_text())
         root = str(self.folder / "root.tar")
         suite = name.rpartition(":")[2].removesuffix("-slim")
-        self.do("mmdebstrap", "--quiet", "--variant=minbase", suite, root, _MIRROR)
+        # The mirror that this machine's apt uses for the same release of Debian.
+        asked = ["--format", "$(REPO_URI)", "Created-By: Packages", f"Codename: {suite}", "Component: main"]
+        (mirror,) = set(self.do("apt-get", "indextargets", *asked).split())
+        self.do("mmdebstrap", "--quiet", "--variant=minbase", suite, root, mirror)
         scratch = self.buildah("from", "scratch")
         self.buildah("add", "--quiet", scratch, root, "/")
         self.buildah("commit", "--quiet", scratch, name)
