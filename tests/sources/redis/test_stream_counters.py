@@ -13,7 +13,7 @@ from airyd.errors import SourceUnavailable
 from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.protocol import RedisReply
 from airyd.sources.redis.stream_counters import StreamCounters, stream_info
-from airyd.sources.redis.stream_position import NO_STREAM
+from airyd.sources.redis.stream_position import NO_STREAM, StreamInfo
 from tests.doubles import record_log, text_of
 from tests.sources.redis import fakes
 from tests.sources.redis.case import RedisCase
@@ -22,6 +22,13 @@ from tests.sources.redis.server import RedisServer
 
 A, B = b"p:/a", b"p:/b"
 REFUSED = Error("NOPERM this user has no permissions to run the 'eval_ro' command")
+
+
+def existing(reply: RedisReply) -> StreamInfo:
+    """Parse the reply about a stream that must exist."""
+    info = stream_info(reply)
+    assert isinstance(info, StreamInfo), info
+    return info
 
 
 class RefusedTests(SynchronousTestCase):
@@ -53,7 +60,7 @@ class RefusedTests(SynchronousTestCase):
                 self.assertEqual(self.session.asked(), [words("XINFO", "STREAM", key) for key in (A, B)])
                 self.session.answer(fakes.stream_info("5-0", 5, newest="5-0"), Error("ERR no such key"))
                 about, missing = self.successResultOf(asking)
-                self.assertEqual(stream_info(about).last, "5-0")  # type: ignore[union-attr]
+                self.assertEqual(existing(about).last, "5-0")
                 self.assertIs(stream_info(missing), NO_STREAM)
                 asking = self.ask()
             self.session.asked()
@@ -66,7 +73,7 @@ class RefusedTests(SynchronousTestCase):
         self.session.asked()
         info = fakes.stream_info("6-0", 6, newest="6-0")
         self.session.answer(counters(info, info))
-        self.assertEqual([stream_info(each).added for each in self.successResultOf(asking)], [6, 6])  # type: ignore[union-attr]
+        self.assertEqual([existing(each).added for each in self.successResultOf(asking)], [6, 6])
 
     def test_the_connection_is_lost(self) -> None:
         asking = self.ask()
